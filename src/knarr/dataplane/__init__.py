@@ -1,0 +1,1 @@
+"""Python's side of the data plane protocol: compiles resources, keeps the session, receives statistics."""

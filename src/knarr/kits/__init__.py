@@ -1,0 +1,1 @@
+"""What the standard library should have had; nothing here knows a domain."""

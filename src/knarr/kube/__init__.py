@@ -1,0 +1,1 @@
+"""What controllers see of any Kubernetes API: client, informer, work queue, controller runtime."""

@@ -1,0 +1,1 @@
+"""The grammar every resource shares: objects, keys, conditions, selectors, names and errors."""

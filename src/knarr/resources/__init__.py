@@ -1,0 +1,1 @@
+"""One typed model per kind: fields, defaulting, validation, conditions, columns, schema."""

@@ -1,0 +1,123 @@
+"""What the rest of Knarr must know of a kind: its name in the API, its model and its rules.
+
+A ``Kind`` is a constant beside its model. ``knarr.resources.catalog`` lists them all; the API server,
+discovery, tables, OpenAPI and the clients read nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from knarr.meta.fielderrors import FieldError
+from knarr.meta.objects import Key, Resource
+
+T = TypeVar("T", bound=Resource)
+
+Operation = Literal["CREATE", "UPDATE", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """Who sends a request."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What defaulting and validation may look at besides the object itself.
+
+    Attributes:
+        operation: of the request.
+        user: who asks; Knative writes it into creator and lastModifier.
+        old: the stored object on UPDATE, already typed.
+        now: RFC 3339, for fields that carry a time.
+        config: a ConfigMap's ``data`` by name in the system namespace (``config-defaults``, …);
+            absent ones are empty.
+        subresource: ``status``, ``scale`` or empty.
+    """
+
+    operation: Operation
+    user: UserInfo
+    old: Resource | None = None
+    now: str = ""
+    config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A printer column of ``kubectl get``.
+
+    ``cell`` receives the decoded JSON document and the current time in seconds since the epoch;
+    ages are strings already ("62s", "5m").
+    """
+
+    name: str
+    type: str
+    cell: Callable[[Mapping[str, Any], float], object]
+    priority: int = 0
+    description: str = ""
+    format: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[T]):
+    """A resource type of the API.
+
+    Attributes:
+        model: the typed document.
+        builtin: a kind of Kubernetes itself: list items carry no kind, PUT without a resourceVersion
+            is allowed, strategic merge patch is offered, generation follows ``spec`` alone, errors
+            are 422 with causes. Otherwise a custom resource: generation follows everything outside
+            metadata and status, errors are a webhook's 400.
+        webhook: name of the validating webhook in rejections of a custom resource.
+        durable: acknowledged after the fsync. False for runtime state (Pods, Events, Endpoints).
+        columns: of ``kubectl get``; the API server puts Name first and, when ``age`` holds, Age last.
+        default, validate: pure; ``validate`` returns field errors and warnings.
+        selectable: field selector path → how to read it from the JSON document; metadata.name and
+            metadata.namespace are always offered.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    model: type[T]
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    namespaced: bool = True
+    builtin: bool = False
+    webhook: str = ""
+    durable: bool = True
+    has_status: bool = True
+    has_scale: bool = False
+    columns: tuple[Column, ...] = ()
+    age: bool = True
+    default: Callable[[T, Admission], T] | None = None
+    validate: Callable[[T, Admission], tuple[FieldError, ...]] | None = None
+    selectable: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
+
+    @property
+    def api_version(self) -> str:
+        """``group/version``, or the bare version of the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified_plural(self) -> str:
+        """The plural as error messages write it: with the group unless that is the core group."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def collection_path(self, namespace: str = "") -> str:
+        """The URL path of the collection, of one namespace or (empty) of all."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        return f"{root}{scope}/{self.plural}"
+
+    def object_path(self, key: Key, subresource: str = "") -> str:
+        """The URL path of one object or of one of its subresources."""
+        path = f"{self.collection_path(key.namespace)}/{key.name}"
+        return f"{path}/{subresource}" if subresource else path
