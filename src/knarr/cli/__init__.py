@@ -1,0 +1,1 @@
+"""The ``knarr`` command: one module per noun."""
