@@ -1,0 +1,55 @@
+"""Every kind of the API, in the order in which discovery lists them."""
+
+from typing import Any
+
+from knarr.resources.apps.deployment import DEPLOYMENT
+from knarr.resources.apps.replicaset import REPLICA_SET
+from knarr.resources.autoscaling.podautoscaler import POD_AUTOSCALER
+from knarr.resources.coordination.lease import LEASE
+from knarr.resources.core.configmap import CONFIG_MAP
+from knarr.resources.core.event import EVENT
+from knarr.resources.core.namespace import NAMESPACE
+from knarr.resources.core.node import NODE
+from knarr.resources.core.pod import POD
+from knarr.resources.core.secret import SECRET
+from knarr.resources.core.service import SERVICE as CORE_SERVICE
+from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
+from knarr.resources.kind import Kind
+from knarr.resources.networking.ingress import INGRESS
+from knarr.resources.serving.configuration import CONFIGURATION
+from knarr.resources.serving.revision import REVISION
+from knarr.resources.serving.route import ROUTE
+from knarr.resources.serving.service import SERVICE
+
+KINDS: tuple[Kind[Any], ...] = (
+    CONFIG_MAP,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    POD,
+    SECRET,
+    SERVICE_ACCOUNT,
+    CORE_SERVICE,
+    DEPLOYMENT,
+    REPLICA_SET,
+    LEASE,
+    CONFIGURATION,
+    REVISION,
+    ROUTE,
+    SERVICE,
+    POD_AUTOSCALER,
+    INGRESS,
+)
+
+_BY_PLURAL = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+_BY_KIND = {(kind.api_version, kind.kind): kind for kind in KINDS}
+
+
+def find_kind(group: str, version: str, plural: str) -> Kind[Any] | None:
+    """The kind behind a URL path, or None."""
+    return _BY_PLURAL.get((group, version, plural))
+
+
+def kind_of(api_version: str, kind: str) -> Kind[Any] | None:
+    """The kind of a document with these ``apiVersion`` and ``kind``, or None."""
+    return _BY_KIND.get((api_version, kind))

@@ -1,0 +1,1 @@
+"""Kinds of Kubernetes' core group (``v1``)."""

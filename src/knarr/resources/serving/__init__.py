@@ -1,0 +1,1 @@
+"""Kinds of ``serving.knative.dev/v1``."""
