@@ -59,8 +59,22 @@ class Child:
 
 def start_time_of(pid: int) -> str:
     """Field 22 of ``/proc/<pid>/stat``: with the pid it names a process for ever."""
+    return _stat_fields(pid)[19]
+
+
+def is_running(pid: int, start_time: str) -> bool:
+    """Whether that very process is alive (a zombie is not)."""
+    try:
+        fields = _stat_fields(pid)
+    except OSError:
+        return False
+    return fields[19] == start_time and fields[0] != "Z"
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Fields 3 and following: the name before them may contain anything."""
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    return stat.rpartition(")")[2].split()[19]
+    return stat.rpartition(")")[2].split()
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from knarr.cli.output import CommandError, ExitCode
 from knarr.cli.unixhttp import get_tcp, get_unix
 from knarr.config import Paths, Settings, read_settings, write_settings
 from knarr.kits.clock import Clock
-from knarr.supervisor import start_time_of
+from knarr.supervisor import is_running
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
@@ -34,8 +34,8 @@ def supervisor_pid(paths: Paths) -> int:
     """The running supervisor's pid, or 0."""
     try:
         pid_text, start = paths.supervisor_pid.read_text(encoding="ascii").split()
-        running = start_time_of(int(pid_text)) == start
-    except (OSError, ValueError, IndexError):
+        running = is_running(int(pid_text), start)
+    except (OSError, ValueError):
         return 0
     return int(pid_text) if running else 0
 
