@@ -1,0 +1,148 @@
+"""From a decision to replicas: bounds, the way to zero, and the Active condition, as pure functions.
+
+Knative's machine (``pkg/reconciler/autoscaling/kpa``) with one difference of ours: the gateway is always
+in the path of requests, so Knative's probe "is the activator in the path" is always answered yes and
+the path counts as proxied since the revision's PodAutoscaler exists.
+"""
+
+from dataclasses import dataclass
+
+from knarr.meta.conditions import Truth
+from knarr.serving.autoscaler.policy import Policy
+
+UNKNOWN_SCALE = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleInputs:
+    """What the way to zero depends on.
+
+    Attributes:
+        desired: replicas of the last decision, -1 before the first.
+        active: status of the Active condition.
+        active_for_s: seconds since that condition last changed.
+        initialized: the initial scale was reached once.
+        in_path_s: seconds for which the gateway has been in the path.
+    """
+
+    desired: int
+    active: Truth
+    active_for_s: float
+    initialized: bool
+    in_path_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePlan:
+    """What to do with the target's replicas.
+
+    Attributes:
+        want: replicas, -1 when nothing is known yet.
+        apply: whether the target is to be set to ``want`` now.
+        again_in_s: when to look again, or None.
+        why: in words, for ``explain``.
+    """
+
+    want: int
+    apply: bool
+    again_in_s: float | None = None
+    why: str = ""
+
+
+def plan_scale(policy: Policy, inputs: ScaleInputs) -> ScalePlan:
+    """Bound a decision and pass it through the way to zero."""
+    activating = inputs.active == "Unknown"
+    if inputs.desired < 0 and not activating:
+        return ScalePlan(inputs.desired, apply=False, why="no decision yet")
+    want = _bounded(policy, inputs)
+    if want != 0:
+        return ScalePlan(want, apply=True, why="decided")
+    if not policy.enable_scale_to_zero:
+        return ScalePlan(1, apply=True, why="enable-scale-to-zero is false")
+    match inputs.active:
+        case "Unknown":
+            return _zero_while_activating(policy, inputs)
+        case "True":
+            return _zero_while_active(policy, inputs)
+        case "False":
+            return _zero_while_inactive(policy, inputs)
+
+
+def _bounded(policy: Policy, inputs: ScaleInputs) -> int:
+    low = policy.min_scale
+    if policy.initial_scale > 1 and not inputs.initialized and not policy.unreachable:
+        low = max(low, policy.initial_scale)
+    if inputs.desired < low:
+        return low
+    if policy.max_scale and inputs.desired > policy.max_scale:
+        return policy.max_scale
+    return inputs.desired
+
+
+def _zero_while_activating(policy: Policy, inputs: ScaleInputs) -> ScalePlan:
+    left = policy.activation_timeout_s - inputs.active_for_s
+    if left < 0:
+        return ScalePlan(0, apply=True, why="the start took longer than the progress deadline")
+    return ScalePlan(UNKNOWN_SCALE, apply=False, again_in_s=left + 0.001, why="starting")
+
+
+def _zero_while_active(policy: Policy, inputs: ScaleInputs) -> ScalePlan:
+    left = policy.decider.stable_window_s - inputs.active_for_s
+    if left <= 0:
+        return ScalePlan(0, apply=False, why="idle for a stable window: becomes inactive")
+    return ScalePlan(1, apply=True, again_in_s=left, why="active for less than a stable window")
+
+
+def _zero_while_inactive(policy: Policy, inputs: ScaleInputs) -> ScalePlan:
+    inactive_for_s = inputs.active_for_s
+    if inactive_for_s >= max(policy.grace_s, policy.retention_s):
+        return ScalePlan(0, apply=True, why="inactive for longer than grace and retention")
+    if inactive_for_s < policy.retention_s:
+        left = policy.retention_s - inactive_for_s
+        return ScalePlan(0, apply=False, again_in_s=left, why="the last replica is retained")
+    left = policy.grace_s - inputs.in_path_s
+    if left <= 0:
+        return ScalePlan(0, apply=True, why="the gateway is in the path and holds requests")
+    return ScalePlan(0, apply=False, again_in_s=left, why="within the grace period")
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePlan:
+    """The Active condition to write, or None to leave it, and whether the start succeeded."""
+
+    status: Truth | None
+    reason: str
+    message: str
+    initialized: bool
+
+
+_NO_TRAFFIC = ("NoTraffic", "The target is not receiving traffic.")
+_QUEUED = ("Queued", "Requests to the target are being buffered as resources are provisioned.")
+_TIMED_OUT = ("TimedOut", "The target could not be activated.")
+
+
+def plan_active(
+    policy: Policy, *, want: int, ready: int, active: Truth, initialized: bool
+) -> ActivePlan:
+    """What the Active condition becomes.
+
+    Args:
+        policy: of the revision.
+        want: replicas wanted, -1 when nothing is known.
+        ready: replicas that are Ready.
+        active: the condition as it stands.
+        initialized: the initial scale was reached before.
+    """
+    floor = 1 if initialized else policy.initial_scale
+    least = max(policy.min_scale, floor)
+    started = initialized or ready >= least
+    if want == 0 or least == 0:
+        timed_out = active == "Unknown" and least > 0
+        return ActivePlan("False", *(_TIMED_OUT if timed_out else _NO_TRAFFIC), started)
+    if ready < least:
+        if want > 0 or active != "False":
+            return ActivePlan("Unknown", *_QUEUED, started)
+        return ActivePlan("False", *_NO_TRAFFIC, started)
+    if want > 0 or active != "False":
+        return ActivePlan("True", "", "", started)
+    return ActivePlan(None, "", "", started)
