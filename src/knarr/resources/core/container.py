@@ -105,7 +105,7 @@ class TcpSocketAction(Struct, frozen=True, kw_only=True):
 class GrpcAction(Struct, frozen=True, kw_only=True):
     """``grpc.health.v1.Health/Check`` of ``service`` answers SERVING."""
 
-    port: int = 0
+    port: int | None = None
     service: str | None = None
 
 

@@ -1,8 +1,16 @@
 """Namespace (``v1``)."""
 
+from msgspec.structs import replace
+
+from knarr.meta.fielderrors import FieldError
+from knarr.meta.names import dns1123_label_problems
 from knarr.meta.objects import Resource, Struct
+from knarr.resources.columns import get, text
 from knarr.resources.core.references import Condition
-from knarr.resources.kind import Kind
+from knarr.resources.kind import Admission, Column, Kind
+from knarr.resources.metadata import metadata_errors
+
+NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 class NamespaceSpec(Struct, frozen=True, kw_only=True):
@@ -25,6 +33,29 @@ class Namespace(Resource, frozen=True, kw_only=True):
     status: NamespaceStatus | None = None
 
 
+def default_namespace(namespace: Namespace, admission: Admission) -> Namespace:
+    """The name as a label; a new Namespace is Active and held by Kubernetes' finalizer."""
+    metadata = namespace.metadata
+    if metadata.name:
+        labels = {**(metadata.labels or {}), NAME_LABEL: metadata.name}
+        metadata = replace(metadata, labels=labels)
+    spec = namespace.spec or NamespaceSpec()
+    status = namespace.status or NamespaceStatus()
+    if admission.operation == "CREATE":
+        finalizers = spec.finalizers
+        if "kubernetes" not in finalizers:
+            spec = replace(spec, finalizers=(*finalizers, "kubernetes"))
+        status = replace(status, phase="Active")
+    return replace(namespace, metadata=metadata, spec=spec, status=status)
+
+
+def validate_namespace(namespace: Namespace, admission: Admission) -> tuple[FieldError, ...]:
+    """A namespace's name is a DNS label."""
+    if admission.subresource:
+        return ()
+    return tuple(metadata_errors(namespace.metadata, dns1123_label_problems))
+
+
 NAMESPACE: Kind[Namespace] = Kind(
     group="",
     version="v1",
@@ -35,4 +66,8 @@ NAMESPACE: Kind[Namespace] = Kind(
     namespaced=False,
     builtin=True,
     model=Namespace,
+    columns=(Column("Status", "string", text("status", "phase")),),
+    default=default_namespace,
+    validate=validate_namespace,
+    selectable={"status.phase": lambda doc: get(doc, "status", "phase") or ""},
 )

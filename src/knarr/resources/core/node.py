@@ -1,13 +1,17 @@
 """Node (``v1``)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from knarr.meta.fielderrors import FieldError
 from knarr.meta.objects import Resource, Struct
+from knarr.resources.columns import AGE, NONE, UNKNOWN, Cell, get, items, text
 from knarr.resources.core.references import Condition
 from knarr.resources.core.volume import Quantity
-from knarr.resources.kind import Kind
+from knarr.resources.kind import Admission, Column, Kind
+from knarr.resources.metadata import metadata_errors
 
 
 class Taint(Struct, frozen=True, kw_only=True):
@@ -82,6 +86,42 @@ class Node(Resource, frozen=True, kw_only=True):
     status: NodeStatus | None = None
 
 
+def validate_node(node: Node, admission: Admission) -> tuple[FieldError, ...]:
+    """Kubernetes' rules: nothing beyond the metadata."""
+    return () if admission.subresource else tuple(metadata_errors(node.metadata))
+
+
+def _status(document: Mapping[str, Any], _: float) -> object:
+    ready = "Unknown"
+    for condition in items(document, "status", "conditions"):
+        if get(condition, "type") == "Ready":
+            ready = "Ready" if get(condition, "status") == "True" else "NotReady"
+    return f"{ready},SchedulingDisabled" if get(document, "spec", "unschedulable") else ready
+
+
+_ROLE = "node-role.kubernetes.io/"
+
+
+def _roles(document: Mapping[str, Any], _: float) -> object:
+    labels = get(document, "metadata", "labels") or {}
+    roles = sorted(key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE))
+    return ",".join(roles) or NONE
+
+
+def _address(kind: str) -> Cell:
+    def cell(document: Mapping[str, Any], _: float) -> object:
+        for item in items(document, "status", "addresses"):
+            if get(item, "type") == kind:
+                return get(item, "address")
+        return NONE
+
+    return cell
+
+
+def _info(name: str) -> Cell:
+    return lambda document, _: get(document, "status", "nodeInfo", name) or UNKNOWN
+
+
 NODE: Kind[Node] = Kind(
     group="",
     version="v1",
@@ -92,4 +132,20 @@ NODE: Kind[Node] = Kind(
     namespaced=False,
     builtin=True,
     model=Node,
+    age=False,
+    columns=(
+        Column("Status", "string", _status),
+        Column("Roles", "string", _roles),
+        AGE,
+        Column("Version", "string", text("status", "nodeInfo", "kubeletVersion")),
+        Column("Internal-IP", "string", _address("InternalIP"), priority=1),
+        Column("External-IP", "string", _address("ExternalIP"), priority=1),
+        Column("OS-Image", "string", _info("osImage"), priority=1),
+        Column("Kernel-Version", "string", _info("kernelVersion"), priority=1),
+        Column("Container-Runtime", "string", _info("containerRuntimeVersion"), priority=1),
+    ),
+    validate=validate_node,
+    selectable={
+        "spec.unschedulable": lambda doc: "true" if get(doc, "spec", "unschedulable") else "false",
+    },
 )

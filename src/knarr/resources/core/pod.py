@@ -1,12 +1,19 @@
 """Pod (``v1``)."""
 
 import msgspec
+from msgspec.structs import replace
 
+from knarr.meta.fielderrors import FieldError, at
 from knarr.meta.objects import Resource, Struct
+from knarr.resources.columns import get
 from knarr.resources.core.container import ContainerStatus
+from knarr.resources.core.pod_columns import POD_COLUMNS
+from knarr.resources.core.pod_defaults import default_running_spec, qos_class
+from knarr.resources.core.pod_validation import pod_spec_errors, pod_update_errors
 from knarr.resources.core.podspec import PodSpec
 from knarr.resources.core.references import Condition
-from knarr.resources.kind import Kind
+from knarr.resources.kind import Admission, Kind
+from knarr.resources.metadata import metadata_errors
 
 
 class PodIp(Struct, frozen=True, kw_only=True):
@@ -40,6 +47,27 @@ class Pod(Resource, frozen=True, kw_only=True):
     status: PodStatus | None = None
 
 
+def default_pod(pod: Pod, admission: Admission) -> Pod:
+    """Kubernetes' defaults; a new Pod is Pending."""
+    if admission.subresource:
+        return pod
+    spec = default_running_spec(pod.spec or PodSpec())
+    status = pod.status
+    if admission.operation == "CREATE" and status is None:
+        status = PodStatus(phase="Pending", qos_class=qos_class(spec))
+    return replace(pod, spec=spec, status=status)
+
+
+def validate_pod(pod: Pod, admission: Admission) -> tuple[FieldError, ...]:
+    """Kubernetes' rules; a Pod that exists hardly changes."""
+    if admission.subresource:
+        return ()
+    errors = metadata_errors(pod.metadata)
+    if isinstance(admission.old, Pod):
+        return (*errors, *at("spec", pod_update_errors(admission.old.spec, pod.spec)))
+    return (*errors, *at("spec", pod_spec_errors(pod.spec)))
+
+
 POD: Kind[Pod] = Kind(
     group="",
     version="v1",
@@ -51,4 +79,18 @@ POD: Kind[Pod] = Kind(
     builtin=True,
     durable=False,
     model=Pod,
+    columns=POD_COLUMNS,
+    age=False,
+    default=default_pod,
+    validate=validate_pod,
+    selectable={
+        "spec.nodeName": lambda doc: get(doc, "spec", "nodeName") or "",
+        "spec.restartPolicy": lambda doc: get(doc, "spec", "restartPolicy") or "",
+        "spec.schedulerName": lambda doc: get(doc, "spec", "schedulerName") or "",
+        "spec.serviceAccountName": lambda doc: get(doc, "spec", "serviceAccountName") or "",
+        "spec.hostNetwork": lambda _: "false",
+        "status.phase": lambda doc: get(doc, "status", "phase") or "",
+        "status.podIP": lambda doc: get(doc, "status", "podIP") or "",
+        "status.nominatedNodeName": lambda _: "",
+    },
 )

@@ -1,8 +1,11 @@
 """ServiceAccount (``v1``)."""
 
+from knarr.meta.fielderrors import FieldError
 from knarr.meta.objects import Resource
+from knarr.resources.columns import items
 from knarr.resources.core.references import LocalObjectReference, ObjectReference
-from knarr.resources.kind import Kind
+from knarr.resources.kind import Admission, Column, Kind
+from knarr.resources.metadata import metadata_errors
 
 
 class ServiceAccount(Resource, frozen=True, kw_only=True):
@@ -11,6 +14,11 @@ class ServiceAccount(Resource, frozen=True, kw_only=True):
     secrets: tuple[ObjectReference, ...] = ()
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
     automount_service_account_token: bool | None = None
+
+
+def validate_service_account(account: ServiceAccount, _: Admission) -> tuple[FieldError, ...]:
+    """Kubernetes' rules: nothing beyond the metadata."""
+    return tuple(metadata_errors(account.metadata))
 
 
 SERVICE_ACCOUNT: Kind[ServiceAccount] = Kind(
@@ -23,4 +31,6 @@ SERVICE_ACCOUNT: Kind[ServiceAccount] = Kind(
     builtin=True,
     has_status=False,
     model=ServiceAccount,
+    columns=(Column("Secrets", "string", lambda doc, _: len(items(doc, "secrets"))),),
+    validate=validate_service_account,
 )
