@@ -106,7 +106,7 @@ class Client:
         Raises:
             Conflict: it changed since ``subject`` was read.
         """
-        return await self._put(kind, subject, "")
+        return await self.replace(kind, subject)
 
     async def update_status(self, kind: Kind[T], subject: T) -> T:
         """Replace an object's status and nothing else.
@@ -114,9 +114,10 @@ class Client:
         Raises:
             Conflict: it changed since ``subject`` was read.
         """
-        return await self._put(kind, subject, "status")
+        return await self.replace(kind, subject, "status")
 
-    async def _put(self, kind: Kind[T], subject: T, subresource: str) -> T:
+    async def replace(self, kind: Kind[T], subject: T, subresource: str = "") -> T:
+        """PUT an object or one of its subresources that speak of the object itself (``finalize``)."""
         body = await self.transport.request(
             "PUT",
             kind.object_path(subject.key, subresource),

@@ -25,7 +25,14 @@ from knarr.kits.tasks import TaskScope
 from knarr.kube.cache import Cache, Change, Handler, IndexFunction
 from knarr.kube.client import Client, selector_query
 from knarr.kube.codec import Undecodable
-from knarr.meta.errors import BadRequest, Expired, Invalid, StatusError, error_from_status
+from knarr.meta.errors import (
+    BadRequest,
+    Expired,
+    Invalid,
+    StatusError,
+    Timeout,
+    error_from_status,
+)
 from knarr.meta.objects import Key, Resource
 from knarr.meta.selectors import parse_field_selector, parse_label_selector
 from knarr.resources.kind import Kind
@@ -176,7 +183,8 @@ class Informer(Generic[T]):
             started = self._clock.monotonic()
             try:
                 await self._follow()
-            except Expired:
+            except (Expired, Timeout):
+                # Too old, or (504) newer than anything the server has: it lost its store.
                 self._resumable = False
             except (StatusError, TimeoutError, OSError) as error:
                 self._last_error = str(error) or "the watch went silent"
@@ -255,15 +263,11 @@ class Informer(Generic[T]):
     def _complete(self, seen: set[Key | None], version: str) -> None:
         """Everything up to ``version`` was read: what was not seen is gone."""
         for key in self.keys():
-            if key not in seen and not self._newer(key, version):
+            if key not in seen:
                 self._notify(self._cache.remove(key))
         self._version = version
         self._resumable = True
         self._synced.set()
-
-    def _newer(self, key: Key, version: str) -> bool:
-        held = self._cache.get(key)
-        return held is not None and _number(held.metadata.resource_version) > _number(version)
 
     # --- changing the cache -------------------------------------------------------------------------
 
@@ -286,18 +290,25 @@ class Informer(Generic[T]):
             LOG.error("informer %s: %s", self.kind.qualified_plural, error)  # noqa: TRY400 - not ours
             return None
         version = decoded.metadata.resource_version
-        held = self._cache.get(decoded.key)
-        if held is None or _number(held.metadata.resource_version) < _number(version):
-            self._notify(self._cache.put(decoded.key, document, decoded))
         if self._resumable:
             self._version = version
+            changed = self._held(decoded.key) < _number(version)
+        else:
+            # While everything is read the answer rules, even when the store went back in time.
+            changed = self._held(decoded.key) != _number(version)
+        if changed:
+            self._notify(self._cache.put(decoded.key, document, decoded))
         return decoded.key
+
+    def _held(self, key: Key) -> int:
+        """The version of the cached object; -1 when there is none."""
+        held = self._cache.get(key)
+        return -1 if held is None else _number(held.metadata.resource_version)
 
     def _drop(self, raw: msgspec.Raw) -> None:
         gone = self._metadata(raw)
-        held = self._cache.get(gone.key)
         version = gone.metadata.resource_version
-        if held is not None and _number(held.metadata.resource_version) <= _number(version):
+        if self._held(gone.key) <= _number(version):
             self._notify(self._cache.remove(gone.key))
         if self._resumable:
             self._version = version
@@ -317,8 +328,7 @@ class Informer(Generic[T]):
         version = _number(subject.metadata.resource_version)
         if not self._resumable or version <= _number(self._version) or not self._selects(subject):
             return
-        held = self._cache.get(subject.key)
-        if held is None or _number(held.metadata.resource_version) < version:
+        if self._held(subject.key) < version:
             document = self._client.codec.encode(self.kind, subject)
             self._notify(self._cache.put(subject.key, document, subject))
 

@@ -1,0 +1,1 @@
+"""The embedded stand-ins for kube-controller-manager and kube-scheduler."""

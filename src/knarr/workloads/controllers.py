@@ -1,0 +1,176 @@
+"""Wires the workload controllers; called once, by the composition root."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from knarr.kits.clock import Clock
+from knarr.kube.cache import Change
+from knarr.kube.client import Client
+from knarr.kube.controller import Controller, Reconciler
+from knarr.kube.events import EventRecorder
+from knarr.kube.factory import InformerFactory
+from knarr.kube.handlers import BY_OWNER, Add, enqueue_controller, enqueue_self, owner_uids
+from knarr.meta.objects import Key, controller_of
+from knarr.resources.apps.deployment import DEPLOYMENT
+from knarr.resources.apps.replicaset import REPLICA_SET
+from knarr.resources.catalog import KINDS
+from knarr.resources.core.configmap import CONFIG_MAP
+from knarr.resources.core.event import EVENT
+from knarr.resources.core.namespace import NAMESPACE
+from knarr.resources.core.node import NODE
+from knarr.resources.core.pod import POD
+from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
+from knarr.workloads.deployment import DeploymentReconciler
+from knarr.workloads.events.reconciler import SWEEP, EventSweeper
+from knarr.workloads.garbagecollector import GarbageCollector
+from knarr.workloads.garbagecollector.graph import Graph
+from knarr.workloads.namespaces import NamespaceReconciler
+from knarr.workloads.replicaset import ReplicaSetReconciler
+from knarr.workloads.scheduler import SchedulerReconciler
+
+_NOT_COLLECTED = (EVENT,)
+"""Kinds without owners that are too many to cache; they go by age and with their namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What every workload controller needs.
+
+    Attributes:
+        client: to the embedded API.
+        informers: not entered yet.
+        clock, rng: time and randomness.
+        recorder: for Events.
+        ca_pem: certificate of the API server's CA, published in each Namespace.
+    """
+
+    client: Client
+    informers: InformerFactory
+    clock: Clock
+    rng: random.Random
+    recorder: EventRecorder
+    ca_pem: str
+
+    def controller(self, name: str, reconciler: Reconciler, workers: int) -> Controller:
+        """A controller around a reconciler."""
+        return Controller(name, reconciler, clock=self.clock, rng=self.rng, workers=workers)
+
+
+def build_workload_controllers(environment: Environment) -> list[Controller]:
+    """All of them, wired to their informers. Enter the informers first, then the controllers."""
+    return [
+        _deployments(environment),
+        _replica_sets(environment),
+        _scheduler(environment),
+        _namespaces(environment),
+        _events(environment),
+        *_collectors(environment),
+    ]
+
+
+def _deployments(environment: Environment) -> Controller:
+    deployments = environment.informers.informer(DEPLOYMENT)
+    replica_sets = environment.informers.informer(REPLICA_SET)
+    pods = environment.informers.informer(POD)
+    replica_sets.add_index(BY_OWNER, owner_uids)
+    pods.add_index(BY_OWNER, owner_uids)
+    reconciler = DeploymentReconciler(
+        client=environment.client,
+        deployments=deployments,
+        replica_sets=replica_sets,
+        pods=pods,
+        clock=environment.clock,
+        recorder=environment.recorder,
+    )
+    controller = environment.controller("deployments", reconciler, workers=8)
+
+    def pod_gone(change: Change[Any]) -> None:
+        # Recreate waits for the last Pod of the old template.
+        owner = controller_of(change.subject) if change.new is None else None
+        replica_set = (
+            replica_sets.get(Key(change.key.namespace, owner.name)) if owner is not None else None
+        )
+        parent = controller_of(replica_set) if replica_set is not None else None
+        if parent is not None:
+            controller.enqueue(Key(change.key.namespace, parent.name))
+
+    deployments.add_handler(enqueue_self(controller.enqueue))
+    replica_sets.add_handler(enqueue_controller(controller.enqueue, DEPLOYMENT))
+    pods.add_handler(pod_gone)
+    return controller
+
+
+def _replica_sets(environment: Environment) -> Controller:
+    replica_sets = environment.informers.informer(REPLICA_SET)
+    pods = environment.informers.informer(POD)
+    pods.add_index(BY_OWNER, owner_uids)
+    reconciler = ReplicaSetReconciler(
+        client=environment.client,
+        replica_sets=replica_sets,
+        pods=pods,
+        clock=environment.clock,
+        recorder=environment.recorder,
+    )
+    controller = environment.controller("replicasets", reconciler, workers=8)
+    replica_sets.add_handler(enqueue_self(controller.enqueue))
+    pods.add_handler(enqueue_controller(controller.enqueue, REPLICA_SET))
+    return controller
+
+
+def _scheduler(environment: Environment) -> Controller:
+    reconciler = SchedulerReconciler(
+        environment.client,
+        environment.informers.informer(POD),
+        environment.informers.informer(NODE),
+        clock=environment.clock,
+        recorder=environment.recorder,
+    )
+    controller = environment.controller("scheduler", reconciler, workers=8)
+    reconciler.watch(controller.enqueue)
+    return controller
+
+
+def _namespaces(environment: Environment) -> Controller:
+    informers = environment.informers
+    reconciler = NamespaceReconciler(
+        environment.client,
+        informers.informer(NAMESPACE),
+        informers.informer(SERVICE_ACCOUNT),
+        informers.informer(CONFIG_MAP),
+        contents=[
+            informers.informer(kind)
+            for kind in KINDS
+            if kind.namespaced and kind not in _NOT_COLLECTED
+        ],
+        ca_pem=environment.ca_pem,
+        clock=environment.clock,
+    )
+    controller = environment.controller("namespaces", reconciler, workers=2)
+    reconciler.watch(controller.enqueue)
+    return controller
+
+
+def _events(environment: Environment) -> Controller:
+    sweeper = EventSweeper(environment.client, environment.clock)
+    controller = environment.controller("events", sweeper, workers=1)
+    controller.enqueue(SWEEP)
+    return controller
+
+
+def _collectors(environment: Environment) -> list[Controller]:
+    kinds = [kind for kind in KINDS if kind not in _NOT_COLLECTED]
+    graph = Graph([environment.informers.informer(kind) for kind in kinds])
+    controllers: list[Controller] = []
+    queues: dict[str, Add] = {}
+    collectors: list[GarbageCollector] = []
+    for informer in graph.informers:
+        collector = GarbageCollector(environment.client, informer, graph)
+        name = informer.kind.qualified_plural
+        controller = environment.controller(f"gc-{name}", collector, workers=2)
+        collectors.append(collector)
+        controllers.append(controller)
+        queues[name] = controller.enqueue
+    for collector in collectors:
+        collector.watch(queues)
+    return controllers
