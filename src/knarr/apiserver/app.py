@@ -1,0 +1,107 @@
+"""The API server as one component: certificates, handler, listeners and the objects of the first start."""
+
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from knarr.apiserver.auth import ADMIN, LOCAL_HOSTS, HostCheck, TokenAuthenticator
+from knarr.apiserver.bootstrap import ensure_builtin_objects
+from knarr.apiserver.handler import Handler
+from knarr.apiserver.http import HttpServer, TlsListener, UnixListener
+from knarr.apiserver.inprocess import InProcessTransport
+from knarr.apiserver.openapi import Schema
+from knarr.apiserver.pki import ensure_pki, write_kubeconfig
+from knarr.apiserver.podlogs import PodLogs
+from knarr.kits.clock import Clock
+from knarr.resources.kind import Kind
+from knarr.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServerSettings:
+    """Where the server listens and keeps its keys.
+
+    Attributes:
+        pki_directory: ``<data>/pki``.
+        kubeconfig: written at start, for the administrator.
+        host, port: of the TLS listener; port 0 takes a free one.
+        socket: of the Unix listener, None for none.
+        extra_hosts: names by which clients may reach the server besides the local ones.
+    """
+
+    pki_directory: Path
+    kubeconfig: Path
+    host: str = "127.0.0.1"
+    port: int = 6443
+    socket: Path | None = None
+    extra_hosts: tuple[str, ...] = ()
+
+
+class ApiServer:
+    """An async context manager: serving when entered.
+
+    Args:
+        settings: where to listen.
+        store: entered before and left after this server.
+        kinds: what is served.
+        clock, rng: time and randomness.
+        logs: where Pod logs are, None to refuse them.
+        schema: OpenAPI schemas of the kinds.
+    """
+
+    def __init__(
+        self,
+        settings: ApiServerSettings,
+        store: Store,
+        kinds: Sequence[Kind[Any]],
+        clock: Clock,
+        rng: random.Random,
+        *,
+        logs: PodLogs | None = None,
+        schema: Schema | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stack = AsyncExitStack()
+        self.handler = Handler(store, kinds, clock, rng, logs=logs, schema=schema)
+        self.transport = InProcessTransport(self.handler, ADMIN)
+        self.port = settings.port
+
+    async def __aenter__(self) -> Self:
+        """Make what is missing, then listen.
+
+        Raises:
+            AddressUnavailable: a listener's address is taken.
+            OSError: the directory for keys cannot be written.
+            StatusError: the store refuses writes.
+        """
+        settings = self._settings
+        pki = ensure_pki(settings.pki_directory, self._clock, settings.extra_hosts)
+        await ensure_builtin_objects(self.transport)
+        hosts = HostCheck((*LOCAL_HOSTS, settings.host, *settings.extra_hosts))
+        tls = TlsListener(
+            settings.host,
+            settings.port,
+            pki.server_context(),
+            TokenAuthenticator({pki.token: ADMIN}),
+            hosts,
+        )
+        unix = [UnixListener(settings.socket)] if settings.socket is not None else []
+        async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(HttpServer(self.handler, tls=[tls], unix=unix))
+            self.port = http.ports[0]
+            write_kubeconfig(settings.kubeconfig, pki, host=settings.host, port=self.port)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()

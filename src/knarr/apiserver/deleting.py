@@ -1,0 +1,260 @@
+"""DELETE: what happens to an object is decided by a pure plan, then written.
+
+Sources: ``apiserver/pkg/registry/rest/delete.go`` (grace), ``registry/generic/registry/store.go``
+(finalizers of garbage collection).
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from knarr.apiserver.bodies import BodyReader
+from knarr.apiserver.objectmeta import (
+    FOREGROUND_FINALIZER,
+    ORPHAN_FINALIZER,
+    finished,
+    replace,
+    with_metadata,
+)
+from knarr.apiserver.reading import Reader
+from knarr.apiserver.request import ApiRequest, ApiResponse, json_response
+from knarr.apiserver.routing import Route
+from knarr.apiserver.served import Served
+from knarr.apiserver.writing import encode, maker, written
+from knarr.kits.clock import Clock, format_timestamp, parse_timestamp
+from knarr.meta.errors import BadRequest, Cause, Conflict, Invalid
+from knarr.store.store import Store
+
+_DEFAULT_GRACE_S = 30
+Propagation = Literal["", "Background", "Foreground", "Orphan"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """``metav1.DeleteOptions``, from a body or from query parameters."""
+
+    grace_s: int | None = None
+    propagation: Propagation = ""
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+def parse_options(document: dict[str, Any], request: ApiRequest) -> DeleteOptions:
+    """Options out of a body; query parameters fill in what the body leaves open.
+
+    Raises:
+        BadRequest: a field has the wrong type.
+        Invalid: a value is not allowed.
+    """
+    kind = document.get("kind")
+    if kind not in (None, "", "DeleteOptions"):
+        raise BadRequest(f"the body of a DELETE must be DeleteOptions, not {kind}")
+    try:
+        sent = msgspec.convert(document, _OptionsDocument)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"DeleteOptions: {error}") from None
+    orphan = sent.orphan_dependents
+    policy = sent.propagation_policy or request.text("propagationPolicy")
+    if orphan is not None and not policy:
+        policy = "Orphan" if orphan else "Background"
+    if policy not in ("", "Background", "Foreground", "Orphan"):
+        cause = Cause(reason="FieldValueNotSupported", message=policy, field="propagationPolicy")
+        raise Invalid(
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
+            f'supported values: "Background", "Foreground", "Orphan"',
+            causes=[cause],
+        )
+    grace = sent.grace_period_seconds
+    if grace is None:
+        grace = request.integer("gracePeriodSeconds")
+    preconditions = sent.preconditions or _Preconditions()
+    return DeleteOptions(
+        grace_s=None if grace is None else max(grace, 0),
+        propagation=policy,  # type: ignore[arg-type]  # one of the four, checked above
+        uid=preconditions.uid or "",
+        resource_version=preconditions.resource_version or "",
+        dry_run=request.dry_run or "All" in (sent.dry_run or ()),
+    )
+
+
+class _Preconditions(msgspec.Struct, frozen=True, rename="camel"):
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+class _OptionsDocument(msgspec.Struct, frozen=True, rename="camel"):
+    grace_period_seconds: int | None = None
+    propagation_policy: str | None = None
+    orphan_dependents: bool | None = None
+    preconditions: _Preconditions | None = None
+    dry_run: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a DELETE does: remove the object, or leave it in this state."""
+
+    subject: Any
+    remove: bool
+
+
+def plan_delete(served: Served, subject: Any, options: DeleteOptions, now: dt.datetime) -> Plan:
+    """Decide a DELETE of an object in its present state."""
+    finalizers = _finalizers(subject.metadata.finalizers or (), options.propagation)
+    subject = with_metadata(subject, finalizers=finalizers or None)
+    grace = _grace_s(served, subject, options)
+    if subject.metadata.deletion_timestamp is None:
+        subject = _marked(served, subject, grace, now)
+    elif grace < (subject.metadata.deletion_grace_period_seconds or 0):
+        subject = _shortened(subject, grace)
+    if finished(served, subject):
+        return Plan(subject, remove=True)
+    return Plan(_terminating(served, subject), remove=False)
+
+
+def _finalizers(present: tuple[str, ...], propagation: Propagation) -> tuple[str, ...]:
+    if not propagation:
+        return present
+    kept = [name for name in present if name not in (FOREGROUND_FINALIZER, ORPHAN_FINALIZER)]
+    if propagation == "Foreground":
+        kept.append(FOREGROUND_FINALIZER)
+    elif propagation == "Orphan":
+        kept.append(ORPHAN_FINALIZER)
+    return present if sorted(kept) == sorted(present) else tuple(kept)
+
+
+def _grace_s(served: Served, subject: Any, options: DeleteOptions) -> int:
+    """Only Pods end gracefully, and only those that a node runs."""
+    if served.collection != "pods":
+        return 0
+    phase = subject.status.phase if subject.status is not None else ""
+    if subject.spec is None or not subject.spec.node_name or phase in ("Succeeded", "Failed"):
+        return 0
+    if options.grace_s is not None:
+        return options.grace_s
+    own: int | None = subject.spec.termination_grace_period_seconds
+    return _DEFAULT_GRACE_S if own is None else own
+
+
+def _marked(served: Served, subject: Any, grace: int, now: dt.datetime) -> Any:
+    generation = subject.metadata.generation
+    return with_metadata(
+        subject,
+        deletion_timestamp=format_timestamp(now + dt.timedelta(seconds=grace)),
+        deletion_grace_period_seconds=grace,
+        generation=generation + 1 if generation and served.counts_generation else generation,
+    )
+
+
+def _shortened(subject: Any, grace: int) -> Any:
+    metadata = subject.metadata
+    asked = parse_timestamp(metadata.deletion_timestamp) - dt.timedelta(
+        seconds=metadata.deletion_grace_period_seconds
+    )
+    return with_metadata(
+        subject,
+        deletion_timestamp=format_timestamp(asked + dt.timedelta(seconds=grace)),
+        deletion_grace_period_seconds=grace,
+    )
+
+
+def _terminating(served: Served, subject: Any) -> Any:
+    """A Namespace says by its phase that it goes; other kinds by their deletionTimestamp alone."""
+    if served.collection != "namespaces" or subject.status is None:
+        return subject
+    return replace(subject, status=replace(subject.status, phase="Terminating"))
+
+
+class Deleter:
+    """Deletes objects and collections."""
+
+    def __init__(self, store: Store, bodies: BodyReader, reader: Reader, clock: Clock) -> None:
+        self._store = store
+        self._bodies = bodies
+        self._reader = reader
+        self._clock = clock
+
+    async def delete(self, route: Route, request: ApiRequest) -> ApiResponse:
+        """DELETE on an object."""
+        options = parse_options(self._bodies.document(request), request)
+        data, removed = await self._delete_one(route, options)
+        if not removed:
+            return written(data, [])
+        kind = route.served.kind
+        uid = route.served.decode(data).metadata.uid
+        details = {"name": route.name, "group": kind.group, "kind": kind.plural, "uid": uid}
+        return json_response(
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Success",
+                "details": {name: value for name, value in details.items() if value},
+            }
+        )
+
+    async def _delete_one(self, route: Route, options: DeleteOptions) -> tuple[bytes, bool]:
+        """Delete one object; the document that results, and whether it is gone."""
+        served, store = route.served, self._store
+        entry = store.newest(served.collection, route.key)
+        if entry is None:
+            raise served.not_found(route.name)
+        old = served.decode(entry.data)
+        _check_preconditions(served, old, options)
+        plan = plan_delete(served, old, options, self._clock.wall())
+        durable = served.kind.durable
+        if options.dry_run:
+            return encode(plan.subject), plan.remove
+        if plan.remove:
+            final = await store.delete(
+                served.collection, route.key, entry.rv, maker(plan.subject), durable=durable
+            )
+            return final.data, True
+        if encode(plan.subject) == entry.data:
+            if entry.rv > store.visible_rv(served.collection):
+                await store.settle()
+            return entry.data, False
+        stored = await store.update(
+            served.collection, route.key, entry.rv, maker(plan.subject), durable=durable
+        )
+        return stored.data, False
+
+    async def delete_collection(self, route: Route, request: ApiRequest) -> ApiResponse:
+        """DELETE on a collection: the objects that match the selectors, one by one."""
+        options = parse_options(self._bodies.document(request), request)
+        served = route.served
+        page = self._reader.select(route, request)
+        deleted: list[bytes] = []
+        for item in page.items:
+            metadata = served.decode(item).metadata
+            one = replace_route(route, metadata.namespace, metadata.name)
+            if self._store.newest(served.collection, one.key) is not None:
+                data, _ = await self._delete_one(one, options)
+                deleted.append(data)
+        return self._reader.list_response(served, request, deleted, page.rv)
+
+
+def replace_route(route: Route, namespace: str, name: str) -> Route:
+    """The route of one object of a collection."""
+    return Route(route.served, namespace, name, "")
+
+
+def _check_preconditions(served: Served, old: Any, options: DeleteOptions) -> None:
+    metadata = old.metadata
+    pairs = (
+        ("UID", options.uid, metadata.uid),
+        ("ResourceVersion", options.resource_version, metadata.resource_version),
+    )
+    for what, wanted, present in pairs:
+        if wanted and wanted != present:
+            raise Conflict(
+                f'Operation cannot be fulfilled on {served.collection} "{metadata.name}": the {what} in '
+                f"the precondition ({wanted}) does not match the {what} in record ({present}). The "
+                f"object might have been deleted and then recreated",
+                group=served.kind.group,
+                kind=served.kind.plural,
+                name=metadata.name,
+            )

@@ -1,0 +1,190 @@
+"""The API: one request in, one response out, independent of any HTTP library."""
+
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from knarr.apiserver.admission import Admissions
+from knarr.apiserver.bodies import BodyReader
+from knarr.apiserver.deleting import Deleter
+from knarr.apiserver.discovery import Discovery
+from knarr.apiserver.openapi import OpenApi, Schema
+from knarr.apiserver.patching import Patcher
+from knarr.apiserver.podlogs import LogReader, PodLogs
+from knarr.apiserver.protobuf.wire import WireTables
+from knarr.apiserver.reading import Reader, continue_of
+from knarr.apiserver.request import ApiRequest, ApiResponse, error_response, text_response
+from knarr.apiserver.reviews import Reviews
+from knarr.apiserver.routing import (
+    NoSuchCoreResource,
+    NoSuchPath,
+    Route,
+    find_route,
+    split_path,
+)
+from knarr.apiserver.scaling import Scaler
+from knarr.apiserver.served import Registry
+from knarr.apiserver.watching import Watching
+from knarr.apiserver.writing import Writer
+from knarr.kits.clock import Clock
+from knarr.meta.errors import NotFound, StatusError, status_body
+from knarr.resources.kind import Kind
+from knarr.store.store import Store
+
+_log = logging.getLogger(__name__)
+Verb = Callable[[Route, ApiRequest], Awaitable[ApiResponse]]
+NOT_FOUND_PAGE = text_response("404 page not found\n", 404)
+
+
+class Handler:
+    """Answers API requests over a store.
+
+    Args:
+        store: entered.
+        kinds: what is served.
+        clock: for timestamps.
+        rng: for uids, generated names and watch timeouts.
+        logs: where Pod logs are; without it they are refused.
+        schema: OpenAPI schemas of the kinds; without it they are opaque objects.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        kinds: Sequence[Kind[Any]],
+        clock: Clock,
+        rng: random.Random,
+        *,
+        logs: PodLogs | None = None,
+        schema: Schema | None = None,
+    ) -> None:
+        tables = WireTables()
+        bodies = BodyReader(tables)
+        admissions = Admissions(store, clock)
+        self.registry = Registry(kinds)
+        self._reader = Reader(store, clock)
+        self._writer = Writer(store, bodies, admissions, rng)
+        self._watching = Watching(store, clock, rng)
+        self._deleter = Deleter(store, bodies, self._reader, clock)
+        self._patcher = Patcher(self._writer, bodies, tables)
+        self._scaler = Scaler(self._writer, self._patcher, bodies)
+        self._logs = LogReader(store, logs) if logs is not None else None
+        self._discovery = Discovery(self.registry)
+        self._openapi = OpenApi(self.registry, schema or _opaque)
+        self._reviews = Reviews(bodies)
+        self._rng = rng
+        self._verbs = self._table()
+
+    def _table(self) -> dict[tuple[str, str], Verb]:
+        """What to call, by method and place (collection, object or a subresource's name)."""
+        table: dict[tuple[str, str], Verb] = {
+            ("GET", "collection"): self._list_or_watch,
+            ("POST", "collection"): self._writer.create,
+            ("DELETE", "collection"): self._deleter.delete_collection,
+            ("GET", "object"): self._get,
+            ("PUT", "object"): self._writer.update,
+            ("PATCH", "object"): self._patcher.patch,
+            ("DELETE", "object"): self._deleter.delete,
+            ("GET", "status"): self._get,
+            ("PUT", "status"): self._writer.update,
+            ("PATCH", "status"): self._patcher.patch,
+            ("GET", "scale"): self._scaler.get,
+            ("PUT", "scale"): self._scaler.update,
+            ("PATCH", "scale"): self._scaler.patch,
+            ("PUT", "finalize"): self._writer.update,
+        }
+        if self._logs is not None:
+            table["GET", "log"] = self._logs.get
+        return table
+
+    async def _get(self, route: Route, request: ApiRequest) -> ApiResponse:
+        return self._reader.get(route, request)
+
+    async def _list_or_watch(self, route: Route, request: ApiRequest) -> ApiResponse:
+        if request.flag("watch"):
+            return await self._watching.watch(route, request)
+        return await self._reader.collection(route, request)
+
+    async def handle(self, request: ApiRequest) -> ApiResponse:
+        """Answer a request; every failure becomes a Status."""
+        try:
+            return await self.dispatch(request)
+        except NoSuchPath:
+            return NOT_FOUND_PAGE
+        except StatusError as error:
+            return _refusal(error)
+        except Exception as error:  # noqa: BLE001 - the edge of the server
+            incident = uuid.UUID(int=self._rng.getrandbits(128), version=4)
+            _log.error("%s %s failed (%s)", request.method, request.path, incident, exc_info=error)
+            return error_response(StatusError(f"internal error {incident}, see the server's log"))
+
+    async def dispatch(self, request: ApiRequest) -> ApiResponse:
+        """Answer a request.
+
+        Raises:
+            StatusError: the request is refused.
+            NoSuchPath: nothing is served there.
+        """
+        segments = split_path(request.path)
+        other = self._other_than_objects(segments, request)
+        if other is not None:
+            return other
+        if len(segments) < 3 or segments[0] not in ("api", "apis"):
+            raise NoSuchPath
+        if segments[0] == "apis" and len(segments) < 4:
+            raise NoSuchPath
+        try:
+            route = find_route(self.registry, segments)
+        except NoSuchCoreResource:
+            raise NotFound("the server could not find the requested resource") from None
+        return await self._verb(route, request)(route, request)
+
+    def _other_than_objects(self, segments: list[str], request: ApiRequest) -> ApiResponse | None:
+        if len(segments) > 4 or (len(segments) == 4 and segments[0] == "api"):
+            return None
+        if segments[:2] == ["openapi", "v3"]:
+            return self._openapi.answer(segments, request)
+        review = self._reviews.answer(segments, request)
+        if review is not None:
+            return review
+        if request.method not in ("GET", "HEAD"):
+            return None
+        return self._discovery.answer(segments, request)
+
+    def _verb(self, route: Route, request: ApiRequest) -> Verb:
+        place = route.subresource or ("object" if route.name else "collection")
+        verb = self._verbs.get((request.method, place))
+        if verb is not None and self._offers(route, place):
+            return verb
+        if any(known == place for _, known in self._verbs) and self._offers(route, place):
+            raise route.served.method_not_allowed(request.method)
+        raise NotFound("the server could not find the requested resource")
+
+    def _offers(self, route: Route, place: str) -> bool:
+        match place:
+            case "status":
+                return route.served.stores_status
+            case "scale":
+                return route.served.kind.has_scale
+            case "finalize":
+                return route.served.collection == "namespaces"
+            case "log":
+                return route.served.collection == "pods"
+            case _:
+                return True
+
+
+def _opaque(_kind: Kind[Any]) -> dict[str, Any]:
+    return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def _refusal(error: StatusError) -> ApiResponse:
+    token = continue_of(error)
+    if not token:
+        return error_response(error)
+    body = status_body(error) | {"metadata": {"continue": token}}
+    return ApiResponse(error.code, msgspec.json.encode(body))

@@ -1,0 +1,374 @@
+"""The HTTP shell: the only place that listens.
+
+Every listener comes out of ``HttpServer``, with limits on headers, bodies, time and connections.
+Two kinds exist: TLS on an address, where a bearer token proves the administrator, and a Unix socket,
+where the peer's uid does.
+"""
+
+import asyncio
+import gzip
+import logging
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from knarr.apiserver.auth import (
+    HostCheck,
+    TokenAuthenticator,
+    authenticate_peer,
+    authorize_path,
+)
+from knarr.apiserver.handler import Handler
+from knarr.apiserver.request import ApiRequest, ApiResponse, Stream, error_response
+from knarr.meta.errors import (
+    BadRequest,
+    KnarrError,
+    StatusError,
+    Timeout,
+    TooLarge,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from knarr.resources.kind import UserInfo
+
+MAX_BODY_BYTES = 3 << 20
+_BODY_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 60.0
+_WRITE_TIMEOUT_S = 30.0
+_KEEPALIVE_S = 120.0
+_SHUTDOWN_S = 2.0
+_GZIP_FROM_BYTES = 128 << 10
+_MAX_IN_FLIGHT = 400
+_MAX_STREAMS = 2_000
+_log = logging.getLogger(__name__)
+
+
+class AddressUnavailable(KnarrError):
+    """A listener's address cannot be had; the message says whose it is likely to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsListener:
+    """HTTPS on an address; port 0 takes a free one."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext
+    tokens: TokenAuthenticator
+    hosts: HostCheck
+
+
+@dataclass(frozen=True, slots=True)
+class UnixListener:
+    """Plain HTTP on a Unix socket, for this user and root."""
+
+    path: Path
+
+
+class HttpServer:
+    """Serves a handler on listeners for as long as its context is open."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        tls: Sequence[TlsListener] = (),
+        unix: Sequence[UnixListener] = (),
+    ) -> None:
+        self._handler = handler
+        self._tls = tuple(tls)
+        self._unix = tuple(unix)
+        self._stack = AsyncExitStack()
+        self._in_flight = 0
+        self._streams: set[Stream] = set()
+        self.ports: list[int] = []
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            AddressUnavailable: an address is taken or may not be used.
+        """
+        async with AsyncExitStack() as stack:
+            for tls in self._tls:
+                await self._listen_tls(stack, tls)
+            for unix in self._unix:
+                await self._listen_unix(stack, unix)
+            stack.callback(self._end_streams)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop listening, end streams, let requests finish for a moment."""
+        await self._stack.aclose()
+
+    def _end_streams(self) -> None:
+        for stream in tuple(self._streams):
+            stream.end()
+
+    async def _runner(self, stack: AsyncExitStack, gate: "_Gate") -> web.ServerRunner:
+        server = web.Server(
+            gate.answer,
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_S,
+            access_log=None,
+            auto_decompress=False,
+            max_headers=64,
+            logger=_log,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        return runner
+
+    async def _listen_tls(self, stack: AsyncExitStack, listener: TlsListener) -> None:
+        runner = await self._runner(stack, _TlsGate(self, listener))
+        site = web.TCPSite(
+            runner, listener.host, listener.port, ssl_context=listener.context, reuse_address=True
+        )
+        try:
+            await site.start()
+        except OSError as error:
+            raise AddressUnavailable(
+                f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}. Another "
+                f"program (or another Knarr) may hold it: choose another with --api-port"
+            ) from error
+        self.ports.append(int(runner.addresses[-1][1]))
+
+    async def _listen_unix(self, stack: AsyncExitStack, listener: UnixListener) -> None:
+        runner = await self._runner(stack, _UnixGate(self))
+        path = listener.path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            bound = _bind_unix(path)
+        except OSError as error:
+            raise AddressUnavailable(
+                f"cannot listen on {path}: {error.strerror or error}"
+            ) from error
+        stack.callback(path.unlink, missing_ok=True)
+        await web.SockSite(runner, bound).start()
+
+    async def respond(
+        self, http: BaseRequest, request: ApiRequest | None, response: ApiResponse
+    ) -> web.StreamResponse:
+        """Send a response; streams until their end or until the client is gone."""
+        headers = [*response.headers, ("Content-Type", response.content_type), *_COMMON]
+        if response.stream is None:
+            return await _whole(http, response, headers)
+        try:
+            if len(self._streams) >= _MAX_STREAMS:
+                refusal = error_response(TooManyRequests("too many streams", retry_after_s=5))
+                return await self.respond(http, request, refusal)
+            self._streams.add(response.stream)
+            try:
+                return await _streamed(http, response.stream, headers)
+            finally:
+                self._streams.discard(response.stream)
+        finally:
+            await response.stream.close()
+
+    async def call(self, request: ApiRequest) -> ApiResponse:
+        """Ask the handler, within bounds of number and time."""
+        if self._in_flight >= _MAX_IN_FLIGHT:
+            return error_response(TooManyRequests("too many requests in flight", retry_after_s=1))
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await self._handler.handle(request)
+        except TimeoutError:
+            return error_response(
+                Timeout(f"the request did not complete within {_ANSWER_TIMEOUT_S:.0f} s")
+            )
+        finally:
+            self._in_flight -= 1
+
+
+_COMMON = (
+    ("Cache-Control", "no-cache, private"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Server", "knarr"),
+)
+
+
+class _Gate:
+    """What stands between a connection and the handler."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+
+    def identify(self, http: BaseRequest, path: str) -> UserInfo:
+        """Who asks.
+
+        Raises:
+            StatusError: they may not.
+        """
+        raise NotImplementedError
+
+    async def answer(self, http: BaseRequest) -> web.StreamResponse:
+        """One request."""
+        request = None
+        try:
+            path, query = _target(http)
+            user = self.identify(http, path)
+            request = await _read(http, path, query, user)
+        except StatusError as error:
+            return await self._server.respond(http, None, error_response(error))
+        response = await self._server.call(request)
+        return await self._server.respond(http, request, response)
+
+
+class _TlsGate(_Gate):
+    def __init__(self, server: HttpServer, listener: TlsListener) -> None:
+        super().__init__(server)
+        self._listener = listener
+
+    def identify(self, http: BaseRequest, path: str) -> UserInfo:
+        headers = http.headers
+        self._listener.hosts.check(headers.get("Host", ""), headers.get("Origin", ""))
+        user = self._listener.tokens.authenticate(headers.get("Authorization", ""))
+        return authorize_path(user, path)
+
+
+class _UnixGate(_Gate):
+    def identify(self, http: BaseRequest, path: str) -> UserInfo:
+        connection = http.transport.get_extra_info("socket") if http.transport else None
+        user = authenticate_peer(connection) if connection is not None else None
+        return authorize_path(user, path)
+
+
+def _target(http: BaseRequest) -> tuple[str, dict[str, str]]:
+    """The path as it was sent and the query's first values."""
+    target = http.raw_path
+    if not target.startswith("/"):
+        raise BadRequest("the request target must be a path")
+    path, _, text = target.partition("?")
+    query: dict[str, str] = {}
+    try:
+        for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=100):
+            query.setdefault(name, value)
+    except ValueError as error:
+        raise BadRequest(f"the query is malformed: {error}") from None
+    return path, query
+
+
+async def _read(http: BaseRequest, path: str, query: dict[str, str], user: UserInfo) -> ApiRequest:
+    headers = http.headers
+    if "Upgrade" in headers:
+        raise StatusError(
+            "exec, attach and port-forward are not offered by this version of Knarr",
+            code=501,
+            reason="NotImplemented",
+        )
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("compressed request bodies are not accepted")
+    return ApiRequest(
+        method=http.method,
+        path=path,
+        user=user,
+        query=query,
+        body=await _body(http) if http.can_read_body else b"",
+        content_type=headers.get("Content-Type", ""),
+        accept=headers.get("Accept", ""),
+        if_none_match=headers.get("If-None-Match", ""),
+    )
+
+
+async def _body(http: BaseRequest) -> bytes:
+    if (http.content_length or 0) > MAX_BODY_BYTES:
+        raise _too_large()
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            while part := await http.content.readany():
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise _too_large()
+                parts.append(part)
+    except TimeoutError:
+        raise StatusError(
+            "the request body did not arrive in time", code=408, reason="Timeout"
+        ) from None
+    return b"".join(parts)
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the request body exceeds the limit of {MAX_BODY_BYTES} bytes")
+
+
+async def _whole(
+    http: BaseRequest, response: ApiResponse, headers: list[tuple[str, str]]
+) -> web.Response:
+    body = response.body
+    if len(body) > _GZIP_FROM_BYTES and "gzip" in http.headers.get("Accept-Encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        headers = [*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+    return web.Response(status=response.status, body=body, headers=_first(headers))
+
+
+def _first(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers without later duplicates, except those that may repeat."""
+    seen: set[str] = set()
+    result = []
+    for name, value in headers:
+        if name in seen and name not in ("Warning", "Vary"):
+            continue
+        seen.add(name)
+        result.append((name, value))
+    return result
+
+
+async def _streamed(
+    http: BaseRequest, stream: Stream, headers: list[tuple[str, str]]
+) -> web.StreamResponse:
+    answer = web.StreamResponse(status=200, headers=_first(headers))
+    await answer.prepare(http)
+    while (chunks := await stream.next_chunks()) is not None:
+        try:
+            async with asyncio.timeout(_WRITE_TIMEOUT_S):
+                await answer.write(b"".join(chunks))
+        except (TimeoutError, ConnectionError):
+            if http.transport is not None:
+                http.transport.abort()
+            return answer
+    await answer.write_eof()
+    return answer
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """A listening socket that only this user can reach; a leftover of a dead server is replaced."""
+    if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+        else:
+            raise OSError(98, "another server answers there")
+        finally:
+            probe.close()
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old_mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(old_mask)
+    return bound

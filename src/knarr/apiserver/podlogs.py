@@ -1,0 +1,92 @@
+"""``pods/<name>/log``: which lines of which container, fetched from whoever runs the Pod."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from knarr.apiserver.request import ApiRequest, ApiResponse, Stream
+from knarr.apiserver.routing import Route
+from knarr.meta.errors import BadRequest, Cause, Invalid
+from knarr.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """``core/v1`` PodLogOptions."""
+
+    container: str
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail_lines: int | None = None
+    since_seconds: int | None = None
+    since_time: str = ""
+    limit_bytes: int | None = None
+
+
+class PodLogs(Protocol):
+    """Where the logs of Pods are."""
+
+    async def open(self, namespace: str, pod: str, options: LogOptions) -> Stream:
+        """Start reading; the caller closes the stream.
+
+        Raises:
+            StatusError: there are none, or whoever has them cannot be reached.
+        """
+        ...
+
+
+class LogReader:
+    """Answers GET on ``log``."""
+
+    def __init__(self, store: Store, logs: PodLogs) -> None:
+        self._store = store
+        self._logs = logs
+
+    async def get(self, route: Route, request: ApiRequest) -> ApiResponse:
+        """The log of one container as plain text."""
+        entry = self._store.get(route.served.collection, route.key)
+        if entry is None:
+            raise route.served.not_found(route.name)
+        pod = route.served.decode(entry.data)
+        options = _parse(request, _container(pod, request.text("container")))
+        if not pod.spec.node_name:
+            raise BadRequest(f'pod "{route.name}" has no logs yet: it is not assigned to a node')
+        stream = await self._logs.open(route.namespace, route.name, options)
+        return ApiResponse(200, content_type="text/plain", stream=stream)
+
+
+def _container(pod: Any, wanted: str) -> str:
+    name = pod.metadata.name
+    containers = [each.name for each in pod.spec.containers]
+    known = [*(each.name for each in pod.spec.init_containers), *containers]
+    if wanted:
+        if wanted not in known:
+            raise BadRequest(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    if len(containers) != 1:
+        listed = " ".join(containers)
+        raise BadRequest(
+            f"a container name must be specified for pod {name}, choose one of: [{listed}]"
+        )
+    return str(containers[0])
+
+
+def _parse(request: ApiRequest, container: str) -> LogOptions:
+    since_seconds, since_time = request.integer("sinceSeconds"), request.text("sinceTime")
+    if since_seconds is not None and since_time:
+        message = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+        raise Invalid(
+            f'PodLogOptions "" is invalid: : {message}',
+            kind="PodLogOptions",
+            causes=[Cause(reason="FieldValueForbidden", message=message)],
+        )
+    return LogOptions(
+        container=container,
+        follow=request.flag("follow"),
+        previous=request.flag("previous"),
+        timestamps=request.flag("timestamps"),
+        tail_lines=request.integer("tailLines"),
+        since_seconds=since_seconds,
+        since_time=since_time,
+        limit_bytes=request.integer("limitBytes"),
+    )
