@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from knarr.kits.framing import FrameError, encode_frame, read_frame, write_frame
 
 

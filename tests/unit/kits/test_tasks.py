@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from knarr.kits.tasks import TaskScope
 
 

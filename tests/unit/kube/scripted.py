@@ -19,7 +19,12 @@ def event(kind: str, document: dict[str, Any]) -> bytes:
 
 
 def config_map(name: str, version: int, **extra: Any) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(version)}
+    metadata = {
+        "name": name,
+        "namespace": "ns",
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+    }
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -51,7 +56,9 @@ class Scripted:
         self.watches: list[dict[str, str]] = []
         self.requests: list[tuple[str, str, Any]] = []
 
-    async def request(self, method, path, *, query=None, body=None, content_type="application/json"):
+    async def request(
+        self, method, path, *, query=None, body=None, content_type="application/json"
+    ):
         await asyncio.sleep(0)
         sent = json.loads(body) if body else dict(query or {})
         self.requests.append((method, path, sent))

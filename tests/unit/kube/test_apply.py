@@ -1,4 +1,5 @@
 import pytest
+
 from knarr.kube.apply import covers, merge_diff, plan_apply
 
 
@@ -20,7 +21,10 @@ def test_covers(actual, desired, expected):
 
 
 def test_a_cover_keeps_what_the_server_added_and_replaces_lists_whole():
-    actual = {"replicas": 3, "template": {"containers": [{"name": "x", "policy": "Always"}], "dns": 1}}
+    actual = {
+        "replicas": 3,
+        "template": {"containers": [{"name": "x", "policy": "Always"}], "dns": 1},
+    }
     desired = {"template": {"containers": [{"name": "y"}]}}
 
     assert merge_diff(actual, desired, exact=False) == {"template": {"containers": [{"name": "y"}]}}
@@ -37,7 +41,12 @@ def test_a_right_child_needs_no_patch():
     actual = {
         "apiVersion": "v1",
         "kind": "X",
-        "metadata": {"name": "a", "uid": "1", "resourceVersion": "5", "labels": {"a": "b", "other": "c"}},
+        "metadata": {
+            "name": "a",
+            "uid": "1",
+            "resourceVersion": "5",
+            "labels": {"a": "b", "other": "c"},
+        },
         "spec": {"x": 1, "defaulted": True},
         "status": {"phase": "fine"},
     }

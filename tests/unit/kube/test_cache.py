@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+
 from knarr.kube.cache import Cache
 from knarr.kube.handlers import LabelIndex, label_value
 from knarr.meta.objects import Key, ObjectMeta

@@ -1,15 +1,18 @@
 import pytest
+from tests.unit.kube.scripted import Scripted, config_map
+
 from knarr.kube.client import Client, NotOwned
 from knarr.kube.codec import Undecodable
 from knarr.meta.errors import AlreadyExists, Conflict
 from knarr.meta.objects import Key, ObjectMeta, OwnerReference
 from knarr.resources.apps.deployment import DEPLOYMENT, Deployment
 from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
-from tests.unit.kube.scripted import Scripted, config_map
 
 KEY = Key("ns", "a")
 OWNER = Deployment(
-    api_version="apps/v1", kind="Deployment", metadata=ObjectMeta(name="d", namespace="ns", uid="uid-d")
+    api_version="apps/v1",
+    kind="Deployment",
+    metadata=ObjectMeta(name="d", namespace="ns", uid="uid-d"),
 )
 REFERENCE = {
     "apiVersion": "apps/v1",
@@ -59,7 +62,9 @@ async def test_create_sends_kind_and_version():
 async def test_delete_tells_whether_the_object_is_still_there():
     client, transport = talk({"kind": "Status", "status": "Success"}, config_map("a", 6))
 
-    assert await client.delete(CONFIG_MAP, KEY, uid="u", grace_s=0, propagation="Foreground") is None
+    assert (
+        await client.delete(CONFIG_MAP, KEY, uid="u", grace_s=0, propagation="Foreground") is None
+    )
     assert (await client.delete(CONFIG_MAP, KEY)).metadata.name == "a"
     assert transport.requests[0][2] == {
         "apiVersion": "v1",
@@ -99,7 +104,9 @@ async def test_apply_creates_what_is_absent_with_its_owner():
 
 
 def owned(version: int) -> ConfigMap:
-    reference = OwnerReference(api_version="apps/v1", kind="Deployment", name="d", uid="uid-d", controller=True)
+    reference = OwnerReference(
+        api_version="apps/v1", kind="Deployment", name="d", uid="uid-d", controller=True
+    )
     return ConfigMap(
         metadata=ObjectMeta(
             name="a", namespace="ns", resource_version=str(version), owner_references=(reference,)
@@ -122,7 +129,11 @@ async def test_apply_patches_the_difference_under_the_version_it_knows():
 
     assert applied.changed
     assert transport.requests == [
-        ("PATCH", "/api/v1/namespaces/ns/configmaps/a", {"metadata": {"resourceVersion": "5"}, "data": {"v": "6"}})
+        (
+            "PATCH",
+            "/api/v1/namespaces/ns/configmaps/a",
+            {"metadata": {"resourceVersion": "5"}, "data": {"v": "6"}},
+        )
     ]
 
 
@@ -134,7 +145,9 @@ async def test_apply_with_a_stale_cache_is_a_conflict():
 
 
 async def test_apply_reads_what_turned_out_to_exist():
-    client, transport = talk(AlreadyExists("taken"), config_map("a", 5, ownerReferences=[REFERENCE]))
+    client, transport = talk(
+        AlreadyExists("taken"), config_map("a", 5, ownerReferences=[REFERENCE])
+    )
     applied = await client.apply(CONFIG_MAP, desired(v="5"), owner=OWNER)
 
     assert not applied.changed

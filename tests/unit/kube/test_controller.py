@@ -3,6 +3,7 @@ import logging
 import random
 
 import pytest
+
 from knarr.kits.clock import ManualClock
 from knarr.kube.controller import DONE, Controller, Result
 from knarr.meta.errors import Conflict, Invalid, Terminal, TooManyRequests
@@ -34,9 +35,7 @@ class Script:
 
 
 def controller_of(script, **arguments) -> Controller:
-    return Controller(
-        "test", script, clock=ManualClock(), rng=random.Random(3), **arguments
-    )
+    return Controller("test", script, clock=ManualClock(), rng=random.Random(3), **arguments)
 
 
 def play(fake_time, *outcomes, seconds=1.0, **arguments):

@@ -1,13 +1,14 @@
 import asyncio
 import random
 
+from tests.unit.kube.scripted import Scripted
+
 from knarr.kits.clock import ManualClock
 from knarr.kube.client import Client
 from knarr.kube.events import EventRecorder
 from knarr.meta.errors import Forbidden, NotFound
 from knarr.meta.objects import ObjectMeta
 from knarr.resources.core.configmap import ConfigMap
-from tests.unit.kube.scripted import Scripted
 
 STORED = {"metadata": {"name": "a.x", "namespace": "ns"}}
 
@@ -23,7 +24,9 @@ async def settle() -> None:
 
 
 def recorder_of(transport, clock=None) -> EventRecorder:
-    return EventRecorder(Client(transport), "test", clock=clock or ManualClock(), rng=random.Random(1))
+    return EventRecorder(
+        Client(transport), "test", clock=clock or ManualClock(), rng=random.Random(1)
+    )
 
 
 async def test_an_event_names_its_object_reason_and_component():
@@ -35,9 +38,18 @@ async def test_an_event_names_its_object_reason_and_component():
     method, path, body = transport.requests[0]
     assert (method, path) == ("POST", "/api/v1/namespaces/ns/events")
     assert body["involvedObject"] == {
-        "kind": "ConfigMap", "namespace": "ns", "name": "a", "uid": "uid-a", "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "namespace": "ns",
+        "name": "a",
+        "uid": "uid-a",
+        "apiVersion": "v1",
     }
-    assert (body["type"], body["reason"], body["message"], body["count"]) == ("Warning", "Broken", "it broke", 1)
+    assert (body["type"], body["reason"], body["message"], body["count"]) == (
+        "Warning",
+        "Broken",
+        "it broke",
+        1,
+    )
     assert body["source"] == {"component": "test"}
     assert body["firstTimestamp"] == body["lastTimestamp"] == "2026-01-01T00:00:00Z"
 
@@ -56,7 +68,9 @@ async def test_repetitions_are_counted_in_the_queue_and_afterwards_by_patches():
     created, patched = transport.requests
     assert created[2]["count"] == 3
     assert patched == (
-        "PATCH", "/api/v1/namespaces/ns/events/a.x", {"count": 4, "lastTimestamp": "2026-01-01T00:01:00Z"},
+        "PATCH",
+        "/api/v1/namespaces/ns/events/a.x",
+        {"count": 4, "lastTimestamp": "2026-01-01T00:01:00Z"},
     )
 
 

@@ -2,6 +2,8 @@ import asyncio
 import random
 
 import pytest
+from tests.unit.kube.scripted import HANG, Scripted, bookmark, config_map, event, gone
+
 from knarr.kits.clock import ManualClock
 from knarr.kube.client import Client
 from knarr.kube.factory import InformerFactory
@@ -9,7 +11,6 @@ from knarr.kube.informer import Informer
 from knarr.meta.errors import Invalid, Unavailable
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
-from tests.unit.kube.scripted import HANG, Scripted, bookmark, config_map, event, gone
 
 
 def informer_of(transport, **arguments) -> Informer[ConfigMap]:
@@ -72,9 +73,18 @@ def test_a_stream_that_ends_is_resumed_where_it_was(fake_time):
 def test_410_starts_over_and_reports_what_vanished_meanwhile(fake_time):
     transport = Scripted(
         [
-            [event("ADDED", config_map("a", 3)), event("ADDED", config_map("b", 4)), bookmark(7, initial=True)],
+            [
+                event("ADDED", config_map("a", 3)),
+                event("ADDED", config_map("b", 4)),
+                bookmark(7, initial=True),
+            ],
             [gone()],
-            [event("ADDED", config_map("b", 90)), event("ADDED", config_map("c", 91)), bookmark(99, initial=True), HANG],
+            [
+                event("ADDED", config_map("b", 90)),
+                event("ADDED", config_map("c", 91)),
+                bookmark(99, initial=True),
+                HANG,
+            ],
         ]
     )
     informer, changes = play(fake_time, transport)
@@ -89,7 +99,12 @@ def test_an_initial_list_that_breaks_off_removes_nothing(fake_time):
             [event("ADDED", config_map("a", 3)), bookmark(7, initial=True)],
             [gone()],
             [event("ADDED", config_map("b", 9))],
-            [event("ADDED", config_map("a", 3)), event("ADDED", config_map("b", 9)), bookmark(10, initial=True), HANG],
+            [
+                event("ADDED", config_map("a", 3)),
+                event("ADDED", config_map("b", 9)),
+                bookmark(10, initial=True),
+                HANG,
+            ],
         ]
     )
     _, changes = play(fake_time, transport)
@@ -100,7 +115,11 @@ def test_an_initial_list_that_breaks_off_removes_nothing(fake_time):
 def test_a_store_that_went_back_in_time_is_followed(fake_time):
     transport = Scripted(
         [
-            [event("ADDED", config_map("a", 500)), event("ADDED", config_map("b", 501)), bookmark(600, initial=True)],
+            [
+                event("ADDED", config_map("a", 500)),
+                event("ADDED", config_map("b", 501)),
+                bookmark(600, initial=True),
+            ],
             [gone()],
             [event("ADDED", config_map("a", 5)), bookmark(6, initial=True), HANG],
         ]
@@ -115,7 +134,8 @@ def test_a_server_without_streamed_lists_is_listed_first(fake_time):
     listed = {"metadata": {"resourceVersion": "8"}, "items": [config_map("a", 3)]}
     del listed["items"][0]["kind"], listed["items"][0]["apiVersion"]
     transport = Scripted(
-        [Invalid("sendInitialEvents is forbidden"), [event("ADDED", config_map("b", 9)), HANG]], [listed]
+        [Invalid("sendInitialEvents is forbidden"), [event("ADDED", config_map("b", 9)), HANG]],
+        [listed],
     )
     informer, changes = play(fake_time, transport)
 
@@ -151,7 +171,14 @@ def test_a_silent_stream_is_given_up_after_its_lifetime(fake_time):
 def test_an_object_that_does_not_fit_the_model_is_left_out_and_counted(fake_time):
     broken = {**config_map("bad", 4), "data": 17}
     transport = Scripted(
-        [[event("ADDED", broken), event("ADDED", config_map("good", 5)), bookmark(7, initial=True), HANG]]
+        [
+            [
+                event("ADDED", broken),
+                event("ADDED", config_map("good", 5)),
+                bookmark(7, initial=True),
+                HANG,
+            ]
+        ]
     )
     informer, _ = play(fake_time, transport)
 
@@ -185,7 +212,11 @@ def test_a_handler_that_comes_late_hears_of_what_is_there(fake_time):
 def own(name: str, version: int, labels=None, namespace="ns") -> ConfigMap:
     return ConfigMap(
         metadata=ObjectMeta(
-            name=name, namespace=namespace, uid=f"uid-{name}", resource_version=str(version), labels=labels
+            name=name,
+            namespace=namespace,
+            uid=f"uid-{name}",
+            resource_version=str(version),
+            labels=labels,
         ),
         data={"v": str(version)},
     )
@@ -194,7 +225,15 @@ def own(name: str, version: int, labels=None, namespace="ns") -> ConfigMap:
 def test_own_writes_are_in_the_cache_before_the_watch_brings_them(fake_time):
     more = asyncio.Event()
     transport = Scripted(
-        [[bookmark(7, initial=True), more, event("ADDED", config_map("a", 9)), event("DELETED", config_map("a", 11)), HANG]]
+        [
+            [
+                bookmark(7, initial=True),
+                more,
+                event("ADDED", config_map("a", 9)),
+                event("DELETED", config_map("a", 11)),
+                HANG,
+            ]
+        ]
     )
     informer = informer_of(transport)
     changes = recorded(informer)
@@ -238,7 +277,9 @@ def test_own_deletions_are_forgotten_at_once_but_never_a_successor(fake_time):
         ({"field_selector": "metadata.name=b"}, own("a", 9), False),
     ],
 )
-def test_own_writes_count_only_when_the_informer_would_see_them(fake_time, selection, subject, taken):
+def test_own_writes_count_only_when_the_informer_would_see_them(
+    fake_time, selection, subject, taken
+):
     informer = informer_of(Scripted([[bookmark(7, initial=True), HANG]]), **selection)
 
     async def story():
@@ -251,7 +292,10 @@ def test_own_writes_count_only_when_the_informer_would_see_them(fake_time, selec
 
 def test_a_factory_shares_informers_and_starts_late_ones(fake_time):
     transport = Scripted(
-        [[bookmark(7, initial=True), HANG], [event("ADDED", config_map("a", 8)), bookmark(9, initial=True), HANG]]
+        [
+            [bookmark(7, initial=True), HANG],
+            [event("ADDED", config_map("a", 8)), bookmark(9, initial=True), HANG],
+        ]
     )
     factory = InformerFactory(Client(transport), clock=ManualClock(), rng=random.Random(1))
 
