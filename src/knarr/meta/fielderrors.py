@@ -43,7 +43,9 @@ class FieldError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def _join(prefix: str, path: str) -> str:
     if not path:
         return prefix
-    return f"{prefix}{path}" if path.startswith("[") else f"{prefix}.{path}"
+    head = path.partition(".")[0]
+    is_index = head.startswith("[") and head.endswith("]")
+    return f"{prefix}{path}" if is_index else f"{prefix}.{path}"
 
 
 def at(prefix: str, errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
@@ -100,7 +102,7 @@ def format_field_errors(errors: Iterable[FieldError]) -> str:
         merged.setdefault((error.level, error.message, error.details), set()).update(error.paths)
     lines: list[str] = []
     for (_, message, details), paths in sorted(merged.items(), key=lambda item: item[0][1:]):
-        text = f"{message}: {', '.join(sorted(paths))}" if any(paths) else message
+        text = f"{message}: {', '.join(sorted(paths))}"
         lines.append(f"{text}\n{details}" if details else text)
     return "\n".join(lines)
 

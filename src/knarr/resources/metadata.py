@@ -41,7 +41,7 @@ def qualified_name_problems(key: str) -> list[str]:
     if not name:
         problems.append("name part must be non-empty")
     elif len(name) > 63:
-        problems.append("name part must be no more than 63 bytes")
+        problems.append("name part must be no more than 63 characters")
     if not _NAME_PART.fullmatch(name):
         problems.append(_NAME_PART_TEXT)
     return problems
@@ -51,7 +51,7 @@ def label_value_problems(value: str) -> list[str]:
     """Why ``value`` is no label value; empty when it is one."""
     problems = []
     if len(value) > 63:
-        problems.append("must be no more than 63 bytes")
+        problems.append("must be no more than 63 characters")
     if value and not _NAME_PART.fullmatch(value):
         problems.append(_LABEL_VALUE_TEXT)
     return problems
