@@ -123,9 +123,14 @@ def _list(path: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[str
     for index in range(shared):
         yield from _value(f"{path}[{index}]", old[index], new[index], pointer=False)
     for index in range(shared, len(old)):
-        yield f'{path}[{index}->?]:\n\t-: "{_shown(old[index])}"\n'
+        yield f"{path}[{index}->?]:\n\t-: {_element(old[index])}\n"
     for index in range(shared, len(new)):
-        yield f'{path}[?->{index}]:\n\t+: "{_shown(new[index])}"\n'
+        yield f"{path}[?->{index}]:\n\t+: {_element(new[index])}\n"
+
+
+def _element(value: Any) -> str:
+    kind = f"v1.{type(value).__name__}: " if isinstance(value, msgspec.Struct) else ""
+    return f'{kind}"{_shown(value)}"'
 
 
 def _map(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
