@@ -23,12 +23,15 @@ async def test_tasks_end_with_the_body():
 
 async def test_an_error_of_the_body_passes_through_unwrapped():
     ended: list[str] = []
-    with pytest.raises(ZeroDivisionError):
+
+    async def own() -> None:
         async with TaskScope() as scope:
             scope.start(forever(ended), name="loop")
             await asyncio.sleep(0)
             _ = 1 / 0
 
+    with pytest.raises(ZeroDivisionError):
+        await own()
     assert ended == ["ended"]
 
 
@@ -38,13 +41,15 @@ async def test_a_task_that_fails_ends_the_body_and_surfaces():
     async def fail() -> None:
         raise LookupError("lost")
 
-    with pytest.raises(ExceptionGroup) as raised:
+    async def own() -> None:
         async with TaskScope() as scope:
             scope.start(forever(ended), name="loop")
             await asyncio.sleep(0)
             scope.start(fail(), name="bad")
             await asyncio.Event().wait()
 
+    with pytest.raises(ExceptionGroup) as raised:
+        await own()
     assert raised.value.subgroup(LookupError) is not None
     assert ended == ["ended"]
 

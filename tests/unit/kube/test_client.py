@@ -157,5 +157,5 @@ async def test_apply_reads_what_turned_out_to_exist():
 async def test_apply_never_takes_what_belongs_to_someone_else():
     client, _ = talk(AlreadyExists("taken"), config_map("a", 5))
 
-    with pytest.raises(NotOwned, match='There is an existing ConfigMap "a" that we do not own.'):
+    with pytest.raises(NotOwned, match='There is an existing ConfigMap "a" that we do not own'):
         await client.apply(CONFIG_MAP, desired(v="6"), owner=OWNER)

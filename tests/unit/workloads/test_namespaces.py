@@ -7,7 +7,6 @@ from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
 from knarr.resources.core.event import EVENT
 from knarr.resources.core.namespace import NAMESPACE, Namespace
 from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
-from knarr.workloads.namespaces import ensure_namespaces
 
 NS = Key("", "ns")
 
@@ -83,22 +82,5 @@ def test_a_finalizer_holds_the_namespace_and_is_named(fake_time):
             await world.settle()
             with pytest.raises(NotFound):
                 await world.client.get(NAMESPACE, NS)
-
-    fake_time(story())
-
-
-def test_the_system_namespaces_are_made_once(fake_time):
-    async def story():
-        async with World() as world:
-            await ensure_namespaces(world.client)
-            await ensure_namespaces(world.client)
-            names = {item.metadata.name for item in await world.client.list(NAMESPACE)}
-            assert {
-                "default",
-                "kube-system",
-                "kube-public",
-                "knative-serving",
-                "knative-eventing",
-            } <= names
 
     fake_time(story())
