@@ -1,4 +1,8 @@
-"""Binds Pods: one write for the node, one for the condition when nobody wrote it yet."""
+"""Binds Pods with one write; says by a condition when it cannot.
+
+PodScheduled True is not written here: the node reports it with its first status, and a write of ours at the
+same moment would only send that into a conflict.
+"""
 
 import msgspec
 
@@ -113,20 +117,16 @@ class SchedulerReconciler:
         self._pods.observe(bound)
         message = f"Successfully assigned {pod.key} to {node}"
         self._recorder.record(bound, "Normal", "Scheduled", message)
-        await self._condition(bound, "True", "", "")
 
     async def _refuse(self, pod: Pod, message: str) -> None:
         old = pods_of.condition_of(pod, "PodScheduled")
         if old is not None and (old.status, old.message) == ("False", message):
             return
         self._recorder.record(pod, "Warning", "FailedScheduling", message)
-        await self._condition(pod, "False", "Unschedulable", message)
-
-    async def _condition(self, pod: Pod, truth: str, reason: str, message: str) -> None:
         new = Condition(
             type="PodScheduled",
-            status=truth,
-            reason=reason,
+            status="False",
+            reason="Unschedulable",
             message=message,
             last_transition_time=format_timestamp(self._clock.wall()),
         )
