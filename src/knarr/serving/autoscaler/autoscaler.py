@@ -117,6 +117,10 @@ class Autoscaler:
             self._awake.add(name)
         return known.recommendation
 
+    def ready(self, revision: str) -> int:
+        """How many Ready replicas a revision has now."""
+        return self._ready(revision)
+
     def forget(self, key: Key) -> None:
         """The revision is gone."""
         self._tracked.pop(str(key), None)

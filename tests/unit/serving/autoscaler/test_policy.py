@@ -1,9 +1,9 @@
-"""Annotations and ConfigMap keys with Knative's meanings and messages."""
+"""Annotations with Knative's meanings."""
 
 import pytest
 
-from knarr.serving.autoscaler.policy import PREFIX, AutoscalerConfig, parse_config, resolve_policy
-from knarr.serving.values import ConfigError
+from knarr.resources.config.autoscaler import AutoscalerConfig
+from knarr.serving.autoscaler.policy import PREFIX, resolve_policy
 
 
 def policy(annotations=None, concurrency=0, reachability="", config=None):
@@ -67,34 +67,3 @@ def test_zero_initial_scale_needs_the_clusters_permission():
     assert policy({"initial-scale": "0"}).initial_scale == 1
     allowed = AutoscalerConfig(allow_zero_initial_scale=True)
     assert policy({"initial-scale": "0"}, config=allowed).initial_scale == 0
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "text"),
-    [
-        ("max-scale-up-rate", "1", "max-scale-up-rate = 1, must be greater than 1.0"),
-        ("stable-window", "5s", "stable-window = 5s, must be in [6s; 1h0m0s] range"),
-        (
-            "stable-window",
-            "6500ms",
-            "stable-window = 6.5s, must be specified with at most second precision",
-        ),
-        ("min-scale", "-1", "min-scale = -1, must be at least 0"),
-        ("max-scale-limit", "3", "max-scale = 0, must be in [1, max-scale-limit(3)] range"),
-        (
-            "target-burst-capacity",
-            "-2",
-            "target-burst-capacity must be either non-negative or -1 (for unlimited), was: -2.000000",
-        ),
-        ("initial-scale", "x", "failed to parse 'initial-scale'"),
-    ],
-)
-def test_bad_configuration_is_refused(key, value, text):
-    with pytest.raises(ConfigError) as caught:
-        parse_config({key: value})
-    assert text in str(caught.value)
-
-
-def test_percentages_may_be_fractions():
-    assert parse_config({"container-concurrency-target-percentage": "0.5"}).target_fraction == 0.5
-    assert parse_config({"container-concurrency-target-percentage": "80"}).target_fraction == 0.8

@@ -1,0 +1,5 @@
+"""Garbage collection of Revisions that no Route uses."""
+
+from knarr.serving.gc.reconciler import RevisionCollector
+
+__all__ = ["RevisionCollector"]

@@ -1,0 +1,170 @@
+"""Resolves the images of Revisions to digests, in the background and bounded.
+
+``lookup`` answers at once: resolved, failed, or not yet; when an answer comes, the listener is called with
+the Revision's key. At most ``PARALLEL`` resolutions run at a time, each with a deadline; the others wait
+for a slot. A failed one is forgotten once it was read, so that the next pass tries again; how long to wait
+before that grows with every failure.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from knarr.kits.backoff import Backoff
+from knarr.kits.tasks import TaskScope
+from knarr.meta.errors import KnarrError
+from knarr.meta.objects import Key
+from knarr.resources.config.deployment import DeploymentConfig
+from knarr.resources.serving.revision import Revision
+
+PARALLEL = 8
+RETRY = Backoff(initial_s=1.0, max_s=1000.0)
+
+
+class DigestResolver(Protocol):
+    """Asks registries, or the images that are here, for digests."""
+
+    async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
+        """The reference by digest (``host/name@sha256:…``), or empty to run it as it is.
+
+        Args:
+            reference: as the user wrote it.
+            namespace: of the secrets.
+            pull_secrets: names of Secrets with credentials.
+
+        Raises:
+            KnarrError, OSError: it cannot be resolved; the text says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The answer for all images of a Revision; ``problem`` is empty when all were resolved."""
+
+    by_reference: dict[str, str]
+    problem: str = ""
+    again_in_s: float = 0.0
+
+
+def registry_of(reference: str) -> str:
+    """The registry's host in a reference; Docker Hub's when it names none."""
+    head, slash, _ = reference.partition("/")
+    if slash and ("." in head or ":" in head or head == "localhost"):
+        return head
+    return "index.docker.io"
+
+
+def images_of(revision: Revision) -> tuple[str, ...]:
+    """The distinct images of a Revision, in order."""
+    spec = revision.spec
+    if spec is None:
+        return ()
+    containers = (*spec.init_containers, *spec.containers)
+    return tuple(dict.fromkeys(item.image for item in containers))
+
+
+def is_resolved(revision: Revision) -> bool:
+    """Whether the status names the image of every container."""
+    spec, status = revision.spec, revision.status
+    if spec is None or status is None:
+        return False
+    return len(status.container_statuses) == len(spec.containers) and len(
+        status.init_container_statuses
+    ) == len(spec.init_containers)
+
+
+class BackgroundDigests:
+    """Resolutions by Revision; an async context manager.
+
+    Args:
+        resolver: does the asking.
+        rng: spreads retries.
+    """
+
+    def __init__(self, resolver: DigestResolver, rng: random.Random) -> None:
+        self._resolver = resolver
+        self._rng = rng
+        self._notify: Callable[[Key], None] = lambda _key: None
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._answers: dict[Key, Digests | None] = {}
+        self._failures: dict[Key, int] = {}
+        self._scope: TaskScope | None = None
+
+    async def __aenter__(self) -> Self:
+        self._scope = TaskScope()
+        await self._scope.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            await scope.__aexit__(kind, error, trace)
+
+    def on_answer(self, notify: Callable[[Key], None]) -> None:
+        """Call ``notify`` with a Revision's key when its answer is there."""
+        self._notify = notify
+
+    def lookup(self, revision: Revision, config: DeploymentConfig) -> Digests | None:
+        """The answer for a Revision, or None while it is sought."""
+        key = revision.key
+        skipped = config.registries_skipping_tag_resolving
+        known = {
+            image: image if "@" in image else ""
+            for image in images_of(revision)
+            if "@" in image or registry_of(image) in skipped
+        }
+        sought = tuple(image for image in images_of(revision) if image not in known)
+        if not sought:
+            return Digests(known)
+        if key not in self._answers:
+            if self._scope is None:
+                raise RuntimeError("digests are looked up outside their context")
+            self._answers[key] = None
+            work = self._resolve(revision, sought, known, config.digest_resolution_timeout_s)
+            self._scope.start(work, name=f"digests-{key}")
+            return None
+        answer = self._answers[key]
+        if answer is not None:
+            del self._answers[key]
+        return answer
+
+    def forget(self, key: Key) -> None:
+        """The Revision is resolved or gone."""
+        self._failures.pop(key, None)
+        if self._answers.get(key) is not None:
+            del self._answers[key]
+
+    async def _resolve(
+        self, revision: Revision, sought: tuple[str, ...], known: dict[str, str], timeout_s: float
+    ) -> None:
+        key, spec = revision.key, revision.spec
+        secrets = tuple(item.name for item in spec.image_pull_secrets) if spec else ()
+        found = dict(known)
+        problem = ""
+        for image in sought:
+            try:
+                async with self._slots, asyncio.timeout(timeout_s):
+                    found[image] = await self._resolver.resolve(image, key.namespace, secrets)
+            except (KnarrError, OSError) as error:
+                # TimeoutError is an OSError.
+                cause = str(error) or f"no answer within {timeout_s:g} s"
+                problem = (
+                    f'Unable to fetch image "{image}": failed to resolve image to digest: {cause}'
+                )
+                break
+        again_in_s = 0.0
+        if problem:
+            attempt = self._failures.get(key, 0)
+            self._failures[key] = attempt + 1
+            again_in_s = RETRY.delay_s(attempt, self._rng)
+        self._answers[key] = Digests(found, problem, again_in_s)
+        self._notify(key)

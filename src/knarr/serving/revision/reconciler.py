@@ -1,0 +1,119 @@
+"""Makes a Revision's workload exist and its status tell the truth."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from knarr.kits.clock import Clock
+from knarr.kube.client import NotOwned
+from knarr.kube.controller import DONE, Result
+from knarr.kube.handlers import label_value
+from knarr.kube.informer import Informer
+from knarr.meta.objects import Key
+from knarr.resources.apps.deployment import Deployment
+from knarr.resources.autoscaling.podautoscaler import PodAutoscaler
+from knarr.resources.core.pod import Pod
+from knarr.resources.serving.revision import Revision
+from knarr.serving import labels
+from knarr.serving.config import ConfigStore, Recorder
+from knarr.serving.revision.digests import BackgroundDigests, is_resolved
+from knarr.serving.revision.plan import RevisionPlan
+from knarr.serving.revision.resources import deployment_name, make_autoscaler, make_deployment
+from knarr.serving.writes import Writer
+
+BY_REVISION = "revision"
+"""Name of the index of Pods by the Revision in their label."""
+AUTOSCALER_DEFAULTS = frozenset({labels.AUTOSCALING_CLASS, labels.AUTOSCALING_METRIC})
+"""Annotations that the API server adds to a PodAutoscaler."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionReconciler:
+    """Digests first, then the Deployment, then the PodAutoscaler."""
+
+    writer: Writer
+    revisions: Informer[Revision]
+    deployments: Informer[Deployment]
+    autoscalers: Informer[PodAutoscaler]
+    pods: Informer[Pod]
+    digests: BackgroundDigests
+    config: ConfigStore
+    recorder: Recorder
+    clock: Clock
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass; see ``knarr.kube.controller.Reconciler``."""
+        revision = self.revisions.get(key)
+        if revision is None or revision.deleting:
+            self.digests.forget(key)
+            return DONE
+        plan = RevisionPlan(revision, self.clock.wall())
+        plan.log_url(self.config.current.log_url_template)
+        result = DONE
+        resolved = revision
+        if not is_resolved(revision):
+            digests = self.digests.lookup(revision, self.config.current.deployment)
+            if digests is None:
+                plan.resolving()
+                return await self._store(revision, plan, DONE)
+            if digests.problem:
+                plan.image_missing(digests.problem)
+                result = Result(requeue_after_s=digests.again_in_s)
+                return await self._store(revision, plan, result)
+            self.digests.forget(key)
+            resolved = plan.resolved(digests.by_reference)
+        try:
+            await self._children(resolved, plan)
+        except NotOwned:
+            await self._store(revision, plan, DONE)
+            raise
+        return await self._store(revision, plan, result)
+
+    async def _store(self, revision: Revision, plan: RevisionPlan, result: Result) -> Result:
+        await self.writer.write_status(self.revisions, revision, plan.status())
+        if plan.ready and not plan.ready_before:
+            text = "Revision becomes ready upon all resources being ready"
+            self.recorder.record(revision, "Normal", "RevisionReady", text)
+        return result
+
+    async def _children(self, revision: Revision, plan: RevisionPlan) -> None:
+        deployment = await self._deployment(revision, plan)
+        try:
+            # Reachability may have to follow what this pass has learned from the Deployment.
+            desired = make_autoscaler(revision, plan.reachability(deployment))
+            autoscaler, _ = await self.writer.ensure_child(
+                self.autoscalers, desired, revision, keep=AUTOSCALER_DEFAULTS
+            )
+        except NotOwned:
+            plan.not_owned("PodAutoscaler", revision.metadata.name)
+            raise
+        plan.follow_autoscaler(autoscaler)
+
+    async def _deployment(self, revision: Revision, plan: RevisionPlan) -> Deployment:
+        name = deployment_name(revision.metadata.name)
+        desired = make_deployment(revision, self.config.current)
+        if self.deployments.get(desired.key) is not None:
+            desired = _without_replicas(desired)
+        try:
+            deployment, done = await self.writer.ensure_child(self.deployments, desired, revision)
+        except NotOwned:
+            plan.not_owned("Deployment", name)
+            raise
+        if done.created:
+            plan.deployment_created()
+            return deployment
+        value = label_value(revision.metadata.namespace, revision.metadata.name)
+        pods = [pod for pod in self.pods.by_index(BY_REVISION, value) if not pod.deleting]
+        plan.follow_deployment(
+            deployment,
+            pods,
+            always_schedulable=self.config.current.deployment.pod_is_always_schedulable,
+        )
+        return deployment
+
+
+def _without_replicas(deployment: Deployment) -> Deployment:
+    """What is compared once the autoscaler owns the number of replicas."""
+    assert deployment.spec is not None
+    spec = msgspec.structs.replace(deployment.spec, replicas=None)
+    return msgspec.structs.replace(deployment, spec=spec)

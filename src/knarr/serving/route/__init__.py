@@ -1,0 +1,5 @@
+"""Route: a URL and the Revisions behind it."""
+
+from knarr.serving.route.reconciler import RouteReconciler
+
+__all__ = ["RouteReconciler"]
