@@ -2,7 +2,8 @@
 
 ``record`` never waits and never fails. The queue holds 256 events; when it is full the oldest is dropped.
 Repetitions are counted: while one waits in the queue its count grows, and one that was sent already is
-patched instead of created again (the last 1,024 are remembered).
+patched instead of created again (the last 1,024 are remembered). Events wait 0.1 s before they are sent:
+what they tell of is just being done, and is to be done first.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ EventType = Literal["Normal", "Warning"]
 _QUEUE_LIMIT = 256
 _MEMORY_LIMIT = 1024
 _MAX_MESSAGE_CHARACTERS = 1024
+_LINGER_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class EventRecorder:
     async def _send_all(self) -> None:
         while True:
             await self._wake.wait()
+            await asyncio.sleep(_LINGER_S)
             self._wake.clear()
             while self._pending:
                 identity, pending = self._pending.popitem(last=False)
