@@ -1,21 +1,128 @@
-"""``knarr image load | pull | list | rm``: the instance's image store."""
+"""``knarr image load | pull | list | rm``: the images on this machine.
 
-from typing import Annotated
+The store is shared by processes, so these commands work whether Knarr runs or not.
+"""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
 import typer
+from rich.table import Table
 
+from knarr.cli.context import Target, run, target_of
 from knarr.cli.output import (
+    STDERR,
+    STDOUT,
+    CommandError,
+    ExitCode,
     OutputFormat,
+    print_json,
+    reported,
 )
+
+if TYPE_CHECKING:
+    from knarr.node.images.records import ImageRecord
+    from knarr.node.images.store import ImageStore
 
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="text or json")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the noun and its verbs."""
-    images = typer.Typer(no_args_is_help=True, help="Images on this machine.")
+    images = typer.Typer(no_args_is_help=True, help="The images on this machine.")
     images.command("load")(load)
     images.command("pull")(pull)
     images.command("list")(list_images)
     images.command("rm")(remove)
     app.add_typer(images, name="image")
+
+
+def store_of(target: Target) -> "ImageStore":
+    """The instance's image store, able to pull."""
+    from knarr.node.images.pull import RegistryPuller
+    from knarr.node.images.store import ImageStore
+
+    return ImageStore(target.paths.images, puller=RegistryPuller())
+
+
+def load(
+    context: typer.Context,
+    archive: Annotated[
+        Path, typer.Argument(help="OCI layout (folder or tar) or docker save archive")
+    ],
+    reference: Annotated[str, typer.Option("--name", help="the name to give the image")] = "",
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Bring an image archive into the store.
+
+    Example: knarr image load hello.tar
+    """
+    target = target_of(context)
+    with reported():
+        if not archive.exists():
+            raise CommandError(f"{archive} does not exist", code=ExitCode.NOT_FOUND)
+        with STDERR.status(f"loading {archive}") as spinner:
+            records = run(
+                lambda: store_of(target).load(
+                    archive, reference=reference, progress=lambda event: spinner.update(str(event))
+                )
+            )
+        _show(records, output)
+
+
+def pull(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="image to pull")],
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Pull an image from its registry.
+
+    Example: knarr image pull 127.0.0.1:5000/hello:1.0
+    """
+    target = target_of(context)
+    with reported(), STDERR.status(f"pulling {reference}") as spinner:
+        record = run(
+            lambda: store_of(target).ensure(
+                reference, policy="Always", progress=lambda event: spinner.update(str(event))
+            )
+        )
+        _show((record,), output)
+
+
+def list_images(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
+    """Show the images on this machine.
+
+    Example: knarr image list
+    """
+    with reported():
+        _show(store_of(target_of(context)).list(), output)
+
+
+def remove(
+    context: typer.Context,
+    references: Annotated[list[str], typer.Argument(help="references or sha256:… digests")],
+) -> None:
+    """Forget images; their content goes when nothing uses it any more.
+
+    Example: knarr image rm knarr.local/hello-python:latest
+    """
+    target = target_of(context)
+    with reported():
+        store = store_of(target)
+        for reference in references:
+            if not store.remove(reference):
+                raise CommandError(f"no image {reference}", "knarr image list", ExitCode.NOT_FOUND)
+            STDOUT.print(f"{reference} removed")
+
+
+def _show(records: "tuple[ImageRecord, ...]", output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json([msgspec.to_builtins(record) for record in records])
+        return
+    table = Table("IMAGE", "DIGEST", "SIZE", box=None, pad_edge=False)
+    for record in records:
+        table.add_row(
+            record.reference or "<none>", record.digest[:19], f"{record.size_bytes / 2**20:.1f} MiB"
+        )
+    STDOUT.print(table)

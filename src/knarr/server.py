@@ -1,0 +1,209 @@
+"""The server process: the only place where the store, the API and the controllers are put together.
+
+``python -m knarr.server --settings FILE``. Everything is entered in order of need on one stack and left in
+reverse; a fault of any part ends the process, and the supervisor starts it again.
+"""
+
+import argparse
+import asyncio
+import logging
+import random
+import signal
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import uvloop
+
+from knarr.apiserver.app import ApiServer, ApiServerSettings
+from knarr.apiserver.nodeproxy import NodeLogs
+from knarr.config import Settings, read_settings
+from knarr.dataplane.session import DataplaneServer
+from knarr.dataplane.table import RoutingTable
+from knarr.kits.clock import Clock, SystemClock
+from knarr.kube.client import Client
+from knarr.kube.events import EventRecorder
+from knarr.kube.factory import InformerFactory
+from knarr.meta.errors import KnarrError, NotFound, Unavailable
+from knarr.meta.objects import Key, ObjectMeta
+from knarr.resources.catalog import KINDS
+from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
+from knarr.resources.schema import openapi_schema
+from knarr.serving.config import ServingSettings
+from knarr.serving.controllers import Environment as ServingEnvironment
+from knarr.serving.controllers import Serving
+from knarr.store.store import Store
+from knarr.supervisor import EX_CONFIG
+from knarr.workloads.controllers import Environment as WorkloadEnvironment
+from knarr.workloads.controllers import build_workload_controllers
+
+LOG = logging.getLogger(__name__)
+
+SYSTEM_NAMESPACE = "knative-serving"
+_CONFIG_LABELS = {"app.kubernetes.io/name": "knative-serving"}
+_COMPONENTS = {
+    "config-autoscaler": "autoscaler",
+    "config-defaults": "controller",
+    "config-deployment": "controller",
+    "config-domain": "controller",
+    "config-features": "controller",
+    "config-gc": "controller",
+    "config-network": "networking",
+}
+_RESOLVE_TIMEOUT_S = 30.0
+
+
+class _Resolved(msgspec.Struct, frozen=True):
+    """The node agent's answer to ``POST /v1/images/resolve``."""
+
+    digest: str = ""
+    message: str = ""
+
+
+@dataclass(slots=True)
+class NodeDigests:
+    """``serving.revision.DigestResolver`` that asks the node agent: images here first, then registries."""
+
+    socket: Path
+
+    async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
+        """The reference by digest.
+
+        Raises:
+            NotFound: there is no such image; the text is the registry's or the store's.
+            Unavailable: the node agent cannot be asked now.
+        """
+        document = {
+            "reference": reference,
+            "namespace": namespace,
+            "pullSecrets": list(pull_secrets),
+        }
+        connector = aiohttp.UnixConnector(str(self.socket))
+        timeout = aiohttp.ClientTimeout(total=_RESOLVE_TIMEOUT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.post("http://node/v1/images/resolve", json=document) as response,
+            ):
+                answer = msgspec.json.decode(await response.read(), type=_Resolved)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable(f"the node agent cannot be asked: {error}") from error
+        if response.status != 200:
+            raise NotFound(answer.message or f"HTTP {response.status}")
+        return answer.digest
+
+
+async def ensure_configuration(client: Client, settings: Settings) -> None:
+    """Make Knative's ConfigMaps exist; the domain and the port follow how Knarr was started."""
+    wanted = {
+        "config-domain": {settings.domain: ""},
+        "config-network": {"knarr-external-port": str(settings.http_port)},
+    }
+    for name, component in _COMPONENTS.items():
+        key = Key(SYSTEM_NAMESPACE, name)
+        try:
+            existing = await client.get(CONFIG_MAP, key)
+        except NotFound:
+            labels = {**_CONFIG_LABELS, "app.kubernetes.io/component": component}
+            metadata = ObjectMeta(name=name, namespace=SYSTEM_NAMESPACE, labels=labels)
+            await client.create(CONFIG_MAP, ConfigMap(metadata=metadata, data=wanted.get(name)))
+            continue
+        data = dict(existing.data or {})
+        if name == "config-network" and data.items() < (data | wanted[name]).items():
+            await client.patch(CONFIG_MAP, key, {"data": wanted[name]})
+
+
+async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyncio.Event) -> None:
+    """Run until ``stop`` is set.
+
+    Raises:
+        StoreUnusable, AddressUnavailable: this process cannot run; the text says why.
+    """
+    paths = settings.paths
+    async with AsyncExitStack() as stack:
+        paths.database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = await stack.enter_async_context(Store(paths.database))
+        logs = await stack.enter_async_context(NodeLogs(paths.node_socket))
+        api_settings = ApiServerSettings(
+            pki_directory=paths.pki,
+            kubeconfig=paths.kubeconfig,
+            host=settings.api_address,
+            port=settings.api_port,
+            socket=paths.api_socket,
+        )
+        api = ApiServer(api_settings, store, KINDS, clock, rng, logs=logs, schema=openapi_schema)
+        await stack.enter_async_context(api)
+        client = Client(api.transport)
+        await ensure_configuration(client, settings)
+        await _run_controllers(stack, settings, client, clock, rng)
+        LOG.info("ready: API on %s:%d", settings.api_address, api.port)
+        await stop.wait()
+        LOG.info("stopping")
+
+
+async def _run_controllers(
+    stack: AsyncExitStack, settings: Settings, client: Client, clock: Clock, rng: random.Random
+) -> None:
+    recorder = EventRecorder(client, "knarr", clock=clock, rng=rng)
+    await stack.enter_async_context(recorder)
+    informers = InformerFactory(client, clock=clock, rng=rng)
+    table = RoutingTable(f"{rng.getrandbits(64):016x}")
+    gateways = DataplaneServer(settings.paths.dataplane_socket, table)
+    serving = Serving(
+        ServingEnvironment(
+            client=client,
+            informers=informers,
+            clock=clock,
+            rng=rng,
+            recorder=recorder,
+            table=table,
+            digests=NodeDigests(settings.paths.node_socket),
+            picker=gateways,
+            settings=ServingSettings(default_domain=settings.domain),
+        )
+    )
+    gateways.traffic = (serving.autoscaler,)
+    ca_pem = (settings.paths.pki / "ca.crt").read_text(encoding="ascii")
+    workloads = build_workload_controllers(
+        WorkloadEnvironment(client, informers, clock, rng, recorder, ca_pem)
+    )
+    await stack.enter_async_context(informers)
+    await stack.enter_async_context(serving)
+    for controller in (*workloads, *serving.controllers):
+        await stack.enter_async_context(controller)
+    await stack.enter_async_context(gateways)
+    gateways.ready()
+
+
+async def run(settings: Settings) -> None:
+    """The process's main coroutine: SIGTERM and SIGINT end it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, SystemClock(), random.Random(), stop)  # noqa: S311 - names, not secrets
+
+
+def main(arguments: list[str]) -> int:
+    """Run the server; the exit status is ``EX_CONFIG`` when a restart would not help."""
+    parser = argparse.ArgumentParser(prog="knarr.server")
+    parser.add_argument("--settings", type=Path, required=True)
+    settings = read_settings(parser.parse_args(arguments).settings)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    try:
+        uvloop.run(run(settings))
+    except KnarrError as error:
+        LOG.error("%s", error)  # noqa: TRY400 - expected, its text is complete
+        return EX_CONFIG
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
