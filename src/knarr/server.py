@@ -7,6 +7,7 @@ reverse; a fault of any part ends the process, and the supervisor starts it agai
 import argparse
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -36,7 +37,6 @@ from knarr.serving.config import ServingSettings
 from knarr.serving.controllers import Environment as ServingEnvironment
 from knarr.serving.controllers import Serving
 from knarr.store.store import Store
-from knarr.supervisor import EX_CONFIG
 from knarr.workloads.controllers import Environment as WorkloadEnvironment
 from knarr.workloads.controllers import build_workload_controllers
 
@@ -201,7 +201,7 @@ def main(arguments: list[str]) -> int:
         uvloop.run(run(settings))
     except KnarrError as error:
         LOG.error("%s", error)  # noqa: TRY400 - expected, its text is complete
-        return EX_CONFIG
+        return os.EX_CONFIG
     return 0
 
 

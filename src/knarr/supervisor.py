@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-EX_CONFIG = 78
 STOP_DEADLINE_S = 45.0
 MAX_LOG_BYTES = 10 * 1024 * 1024
 LOG_CHECK_S = 30.0
@@ -104,7 +103,7 @@ class Supervisor:
             failed = self._reap() or failed
             self._rotate_logs()
             if self.stopping and not any(child.pid for child in self.children):
-                return EX_CONFIG if failed else 0
+                return os.EX_CONFIG if failed else 0
             if self.stopping and self.monotonic() > self.deadline:
                 self._signal_all(signal.SIGKILL)
 
@@ -169,7 +168,7 @@ class Supervisor:
         if self.stopping:
             return False
         sys.stderr.write(f"knarr {child.name} ended with {code}\n")
-        if code != EX_CONFIG:
+        if code != os.EX_CONFIG:
             return False
         log = self.root / "logs" / f"{child.name}.log"
         with log.open("rb") as stream:
