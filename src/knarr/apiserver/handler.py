@@ -144,10 +144,10 @@ class Handler:
         return await self._verb(route, request)(route, request)
 
     def _other_than_objects(self, segments: list[str], request: ApiRequest) -> ApiResponse | None:
-        if len(segments) > 4 or (len(segments) == 4 and segments[0] == "api"):
-            return None
         if segments[:2] == ["openapi", "v3"]:
             return self._openapi.answer(segments, request)
+        if len(segments) > 4 or (len(segments) > 2 and segments[0] == "api"):
+            return None
         review = self._reviews.answer(segments, request)
         if review is not None:
             return review
