@@ -62,6 +62,9 @@ def collect(
         tell(name)
     for leftover in list(store.scratch.iterdir()):
         _remove(leftover)
+    for lock in list(store.locks.iterdir()):
+        if lock.name != "store":
+            lock.unlink(missing_ok=True)
     return CollectReport(images=images, layers=len(doomed), blob_bytes=freed)
 
 

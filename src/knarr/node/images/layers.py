@@ -9,6 +9,7 @@ layer.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -154,7 +155,7 @@ class LayerCache:
                 )
                 if self._durable:
                     sync_filesystem(temporary)
-                temporary.rename(path)
+                _rename(temporary, path)
             except BaseException:
                 remove_tree(temporary)
                 raise
@@ -185,6 +186,16 @@ class LayerCache:
 
     def _report(self, path: Path) -> UnpackReport:
         return msgspec.json.decode(self._report_path(path).read_bytes(), type=UnpackReport)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a finished directory its name; the same layer may have come from a cancelled caller meanwhile."""
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        remove_tree(temporary)
 
 
 def _name(diff_ids: Sequence[str]) -> str:
