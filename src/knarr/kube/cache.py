@@ -33,12 +33,12 @@ class Lister(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Generic[T]):
+class Change(Generic[T_co]):
     """What happened to one key: ``old`` is None for a new object, ``new`` for one that is gone."""
 
     key: Key
-    old: T | None
-    new: T | None
+    old: T_co | None
+    new: T_co | None
 
     @property
     def type(self) -> Literal["added", "modified", "deleted"]:
@@ -48,7 +48,7 @@ class Change(Generic[T]):
         return "deleted" if self.new is None else "modified"
 
     @property
-    def subject(self) -> T:
+    def subject(self) -> T_co:
         """The object as it is, or as it was when it is gone."""
         subject = self.new if self.new is not None else self.old
         if subject is None:

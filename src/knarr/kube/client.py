@@ -19,6 +19,7 @@ from knarr.meta.objects import Key, Resource, controller_of, owner_reference
 from knarr.resources.kind import Admission, Kind, UserInfo
 
 T = TypeVar("T", bound=Resource)
+T_co = TypeVar("T_co", bound=Resource, covariant=True)
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
 
@@ -27,21 +28,21 @@ class NotOwned(Terminal):
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(Generic[T_co]):
     """All objects of a list and the version of the store that they were read at."""
 
-    items: tuple[T, ...]
+    items: tuple[T_co, ...]
     resource_version: str
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[T_co]:
         return iter(self.items)
 
 
 @dataclass(frozen=True, slots=True)
-class Applied(Generic[T]):
+class Applied(Generic[T_co]):
     """The child as it is stored now, and whether this call wrote."""
 
-    subject: T
+    subject: T_co
     changed: bool
 
 

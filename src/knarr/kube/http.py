@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,7 +38,7 @@ class Endpoint:
     unix_socket: Path | None = None
     tls: ssl.SSLContext | None = None
     server_name: str = ""
-    token: str = ""
+    token: str = field(default="", repr=False)
     token_file: Path | None = None
 
 

@@ -40,7 +40,7 @@ from knarr.resources.kind import Kind
 LOG = logging.getLogger(__name__)
 T = TypeVar("T", bound=Resource)
 
-RECONNECT = Backoff(initial_s=0.05, max_s=10.0, jitter=0.5)
+RECONNECT = Backoff(initial_s=0.05, max_s=1.0, jitter=0.5)
 _SHORT_STREAM_S = 1.0
 _STREAM_LIFETIME_S = (290, 590)
 _STREAM_GRACE_S = 30.0

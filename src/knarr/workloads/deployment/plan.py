@@ -61,7 +61,7 @@ def plan_deployment(
         deployment: defaulted and valid.
         replica_sets: those it controls, none of them being deleted.
         now: the current time.
-        old_pods: whether Pods of other templates exist, terminating ones included (for Recreate).
+        old_pods: whether Pods of other templates exist, terminating ones included; only Recreate asks.
     """
     spec = deployment.spec
     if spec is None:

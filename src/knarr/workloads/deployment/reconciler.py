@@ -61,6 +61,9 @@ class DeploymentReconciler:
         return controller is not None and controller.uid == deployment.metadata.uid
 
     def _old_pods(self, deployment: Deployment, owned: tuple[ReplicaSet, ...]) -> bool:
+        strategy = deployment.spec.strategy if deployment.spec else None
+        if strategy is None or strategy.type != "Recreate":
+            return False
         return any(
             not is_finished(pod)
             for item in owned
