@@ -151,7 +151,7 @@ class Serving:
         informers.informer(ROUTE).add_index(BY_TARGET, targets_of)
         # The table first: whoever is enqueued by the same change finds it up to date.
         self._feed_table()
-        writer = Writer(env.client)
+        writer = Writer(env.client, env.clock)
         return [
             self._service(writer),
             self._configuration(writer),

@@ -1,23 +1,36 @@
 """How reconcilers write: a child as its owner wants it, and a status, each only when it differs.
 
+A status whose Ready condition is Unknown is news of progress, and mostly outdated a few milliseconds later.
+It is held back for ``PATIENCE_S``: what becomes Ready (or fails) within that time costs one write instead
+of four, and every write is an fsync and a wake-up of the whole chain of owners.
+
 Unlike ``Client.apply`` a child's labels and annotations become exactly the desired ones: what a user
 removes from a Service vanishes from its Configuration and Route too. Annotations that the API server or
 another controller owns are named in ``keep``. Every answer goes into the informer at once, so that the
 next pass does not act on the world before the write.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 
+from knarr.kits.clock import Clock
 from knarr.kube.apply import plan_apply
 from knarr.kube.client import Client, NotOwned
+from knarr.kube.controller import Result
 from knarr.kube.informer import Informer
-from knarr.meta.errors import AlreadyExists
-from knarr.meta.objects import Resource, Struct, controller_of, owner_reference
+from knarr.meta.conditions import find_condition
+from knarr.meta.errors import AlreadyExists, Terminal
+from knarr.meta.objects import Resource, controller_of, owner_reference
 from knarr.resources.kind import Admission, Kind, UserInfo
+from knarr.resources.knative import Status
+
+PATIENCE_S = 0.05
+_REMEMBERED = 4096
 
 T = TypeVar("T", bound=Resource)
 
@@ -31,12 +44,20 @@ class Ensured:
 
 
 class Writer:
-    """Writes on behalf of all Serving reconcilers."""
+    """Writes on behalf of all Serving reconcilers.
 
-    __slots__ = ("client",)
+    Args:
+        client: to the API.
+        clock: measures patience (monotonic).
+    """
 
-    def __init__(self, client: Client) -> None:
+    __slots__ = ("_clock", "_held", "client")
+
+    def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
+        self._clock = clock
+        # Since when a status is held back, by uid. Bounded: the oldest is forgotten, and then waits anew.
+        self._held: OrderedDict[str, float] = OrderedDict()
 
     async def ensure_child(
         self,
@@ -100,18 +121,58 @@ class Writer:
                     metadata[field] = {**metadata.get(field, {}), **dict.fromkeys(keys)}
         return patch
 
-    async def write_status(self, informer: Informer[T], subject: T, status: Struct) -> bool:
-        """Store a status when it differs; whether it did.
+    async def write_status(
+        self, informer: Informer[T], subject: T, status: Status, again_in_s: float | None = None
+    ) -> Result:
+        """Store a status when it differs; the result for the controller.
+
+        Args:
+            informer: of the kind.
+            subject: as it was read.
+            status: what it should be.
+            again_in_s: when the reconciler wants to look again anyway.
 
         Raises:
             Conflict: the object changed since ``subject`` was read.
         """
+        uid = subject.metadata.uid
         if getattr(subject, "status", None) == status:
-            return False
+            self._held.pop(uid, None)
+            return Result(requeue_after_s=again_in_s)
+        left_s = self._patience_s(uid, status)
+        if left_s > 0:
+            return Result(requeue_after_s=min(left_s, left_s if again_in_s is None else again_in_s))
+        self._held.pop(uid, None)
         changed = msgspec.structs.replace(subject, status=status)
         stored = await self.client.update_status(informer.kind, changed)
         informer.observe(stored)
-        return True
+        return Result(requeue_after_s=again_in_s)
+
+    def _patience_s(self, uid: str, status: Status) -> float:
+        """Seconds for which a status may still be held back; 0 for news that matters."""
+        ready = find_condition(status.conditions, "Ready")
+        if ready is not None and ready.status != "Unknown":
+            return 0.0
+        now = self._clock.monotonic()
+        since = self._held.setdefault(uid, now)
+        if len(self._held) > _REMEMBERED:
+            self._held.popitem(last=False)
+        return since + PATIENCE_S - now
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run writes at the same time, so that they share one commit of the store.
+
+    Raises:
+        Exception: what the first of them raised; one that names a reason for users comes first.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as failed:
+        errors = sorted(failed.exceptions, key=lambda error: not isinstance(error, Terminal))
+        raise errors[0] from None
 
 
 def _extra(

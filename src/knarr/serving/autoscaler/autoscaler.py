@@ -127,9 +127,14 @@ class Autoscaler:
         self._awake.discard(str(key))
 
     def wake(self, key: Key) -> None:
-        """Replicas of the revision changed: decide again from the next tick on."""
-        if str(key) in self._tracked:
-            self._awake.add(str(key))
+        """Replicas of the revision changed: the first ones call for a decision now."""
+        known = self._tracked.get(str(key))
+        if known is None:
+            return
+        self._awake.add(str(key))
+        undecided = known.recommendation.desired == UNKNOWN_SCALE
+        if undecided and self._gateways() and self._ready(str(key)):
+            self._decide(str(key))
 
     def decisions(self, key: Key) -> tuple[Decision, ...]:
         """The last decisions of a revision, oldest first."""

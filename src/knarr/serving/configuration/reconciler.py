@@ -41,9 +41,10 @@ class ConfigurationReconciler:
             return DONE
         plan = ConfigurationPlan(configuration, self.clock.wall())
         await self._revisions(configuration, plan)
-        await self.writer.write_status(self.configurations, configuration, plan.status())
-        self._report(configuration, plan.status())
-        return DONE
+        status = plan.status()
+        result = await self.writer.write_status(self.configurations, configuration, status)
+        self._report(configuration, status)
+        return result
 
     async def _revisions(self, configuration: Configuration, plan: ConfigurationPlan) -> None:
         named = find_named(configuration, self.revisions.get)

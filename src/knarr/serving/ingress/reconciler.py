@@ -94,8 +94,7 @@ class IngressReconciler:
             return DONE
         plan = IngressPlan(ingress, self.clock.wall())
         self._install(ingress, plan)
-        await self.writer.write_status(self.ingresses, ingress, plan.status())
-        return DONE
+        return await self.writer.write_status(self.ingresses, ingress, plan.status())
 
     def _install(self, ingress: Ingress, plan: IngressPlan) -> None:
         conflict = find_conflict(

@@ -73,8 +73,7 @@ class PodAutoscalerReconciler:
         if kind != KPA_CLASS:
             self.autoscaler.forget(key)
             status = plan_unsupported(scaled, kind, now)
-            await self.writer.write_status(self.autoscalers, scaled, status)
-            return DONE
+            return await self.writer.write_status(self.autoscalers, scaled, status)
         policy = self._policy(scaled)
         recommended = self.autoscaler.track(key, policy)
         plan = plan_scale(policy, make_inputs(scaled, recommended.desired, now))
@@ -83,8 +82,7 @@ class PodAutoscalerReconciler:
         status = plan_status(
             scaled, policy, want=plan.want, ready=self._ready(key), now=self.clock.wall()
         )
-        await self.writer.write_status(self.autoscalers, scaled, status)
-        return Result(requeue_after_s=plan.again_in_s)
+        return await self.writer.write_status(self.autoscalers, scaled, status, plan.again_in_s)
 
     def _ready(self, key: Key) -> int:
         return self.autoscaler.ready(str(key))

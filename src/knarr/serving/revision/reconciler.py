@@ -15,11 +15,12 @@ from knarr.resources.autoscaling.podautoscaler import PodAutoscaler
 from knarr.resources.core.pod import Pod
 from knarr.resources.serving.revision import Revision
 from knarr.serving import labels
+from knarr.serving.autoscaler.policy import Reachability
 from knarr.serving.config import ConfigStore, Recorder
 from knarr.serving.revision.digests import BackgroundDigests, is_resolved
 from knarr.serving.revision.plan import RevisionPlan
 from knarr.serving.revision.resources import deployment_name, make_autoscaler, make_deployment
-from knarr.serving.writes import Writer
+from knarr.serving.writes import Writer, together
 
 BY_REVISION = "revision"
 """Name of the index of Pods by the Revision in their label."""
@@ -49,67 +50,82 @@ class RevisionReconciler:
             return DONE
         plan = RevisionPlan(revision, self.clock.wall())
         plan.log_url(self.config.current.log_url_template)
-        result = DONE
         resolved = revision
         if not is_resolved(revision):
             digests = self.digests.lookup(revision, self.config.current.deployment)
             if digests is None:
                 plan.resolving()
-                return await self._store(revision, plan, DONE)
+                return await self._store(revision, plan)
             if digests.problem:
                 plan.image_missing(digests.problem)
-                result = Result(requeue_after_s=digests.again_in_s)
-                return await self._store(revision, plan, result)
+                return await self._store(revision, plan, digests.again_in_s)
             self.digests.forget(key)
             resolved = plan.resolved(digests.by_reference)
         try:
             await self._children(resolved, plan)
         except NotOwned:
-            await self._store(revision, plan, DONE)
+            await self._store(revision, plan)
             raise
-        return await self._store(revision, plan, result)
+        return await self._store(revision, plan)
 
-    async def _store(self, revision: Revision, plan: RevisionPlan, result: Result) -> Result:
-        await self.writer.write_status(self.revisions, revision, plan.status())
+    async def _store(
+        self, revision: Revision, plan: RevisionPlan, again_in_s: float | None = None
+    ) -> Result:
+        result = await self.writer.write_status(self.revisions, revision, plan.status(), again_in_s)
         if plan.ready and not plan.ready_before:
             text = "Revision becomes ready upon all resources being ready"
             self.recorder.record(revision, "Normal", "RevisionReady", text)
         return result
 
     async def _children(self, revision: Revision, plan: RevisionPlan) -> None:
-        deployment = await self._deployment(revision, plan)
-        try:
-            # Reachability may have to follow what this pass has learned from the Deployment.
-            desired = make_autoscaler(revision, plan.reachability(deployment))
-            autoscaler, _ = await self.writer.ensure_child(
-                self.autoscalers, desired, revision, keep=AUTOSCALER_DEFAULTS
+        key = revision.key
+        name = deployment_name(key.name)
+        if self.deployments.get(Key(key.namespace, name)) is None:
+            plan.deployment_created()
+            await together(
+                self._deployment(revision, plan),
+                self._autoscaler(revision, plan, plan.reachability(None)),
             )
-        except NotOwned:
-            plan.not_owned("PodAutoscaler", revision.metadata.name)
-            raise
-        plan.follow_autoscaler(autoscaler)
+        else:
+            await self._deployment(revision, plan)
+            deployment = self.deployments.get(Key(key.namespace, name))
+            if deployment is not None:
+                plan.follow_deployment(
+                    deployment,
+                    self._pods(key),
+                    always_schedulable=self.config.current.deployment.pod_is_always_schedulable,
+                )
+            # Reachability follows what was just learned from the Deployment.
+            await self._autoscaler(revision, plan, plan.reachability(deployment))
+        autoscaler = self.autoscalers.get(key)
+        if autoscaler is not None:
+            plan.follow_autoscaler(autoscaler)
 
-    async def _deployment(self, revision: Revision, plan: RevisionPlan) -> Deployment:
-        name = deployment_name(revision.metadata.name)
+    def _pods(self, key: Key) -> list[Pod]:
+        found = self.pods.by_index(BY_REVISION, label_value(key.namespace, key.name))
+        return [pod for pod in found if not pod.deleting]
+
+    async def _deployment(self, revision: Revision, plan: RevisionPlan) -> None:
         desired = make_deployment(revision, self.config.current)
         if self.deployments.get(desired.key) is not None:
             desired = _without_replicas(desired)
         try:
-            deployment, done = await self.writer.ensure_child(self.deployments, desired, revision)
+            await self.writer.ensure_child(self.deployments, desired, revision)
         except NotOwned:
-            plan.not_owned("Deployment", name)
+            plan.not_owned("Deployment", desired.metadata.name)
             raise
-        if done.created:
-            plan.deployment_created()
-            return deployment
-        value = label_value(revision.metadata.namespace, revision.metadata.name)
-        pods = [pod for pod in self.pods.by_index(BY_REVISION, value) if not pod.deleting]
-        plan.follow_deployment(
-            deployment,
-            pods,
-            always_schedulable=self.config.current.deployment.pod_is_always_schedulable,
-        )
-        return deployment
+
+    async def _autoscaler(
+        self, revision: Revision, plan: RevisionPlan, reachability: Reachability
+    ) -> None:
+        desired = make_autoscaler(revision, reachability)
+        try:
+            await self.writer.ensure_child(
+                self.autoscalers, desired, revision, keep=AUTOSCALER_DEFAULTS
+            )
+        except NotOwned:
+            plan.not_owned("PodAutoscaler", desired.metadata.name)
+            raise
 
 
 def _without_replicas(deployment: Deployment) -> Deployment:

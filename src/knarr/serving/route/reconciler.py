@@ -35,7 +35,7 @@ from knarr.serving.route.rollout import (
 )
 from knarr.serving.route.traffic import Traffic, TrafficProblem, resolve_traffic
 from knarr.serving.values import annotation_duration
-from knarr.serving.writes import Writer
+from knarr.serving.writes import Writer, together
 
 BY_ROUTE = "route"
 """Name of the index of placeholder Services by the Route in their label."""
@@ -71,8 +71,7 @@ class RouteReconciler:
             # A mark says so already.
             await self.writer.write_status(self.routes, route, plan.status())
             raise
-        await self.writer.write_status(self.routes, route, plan.status())
-        return Result(requeue_after_s=again_in_s)
+        return await self.writer.write_status(self.routes, route, plan.status(), again_in_s)
 
     async def _serve(self, route: Route, plan: RoutePlan) -> float | None:
         naming = Naming(self.config.settings, self.config.current)
@@ -91,10 +90,14 @@ class RouteReconciler:
         present = self.ingresses.get(route.key)
         step = self._rollout(route, traffic, present, plan)
         plan.assign(traffic, naming, visibilities, step.rollout)
-        await self._name(route, traffic, naming, placeholders, plan)
         picture = RoutePicture(route, traffic, visibilities, step.rollout)
-        ingress = await self._ingress(picture, naming, plan)
-        plan.follow_ingress(ingress, step.rollout)
+        await together(
+            self._name(route, traffic, naming, placeholders, plan),
+            self._ingress(picture, naming, plan),
+        )
+        ingress = self.ingresses.get(route.key)
+        if ingress is not None:
+            plan.follow_ingress(ingress, step.rollout)
         if not step.next_ns:
             return None
         return max(0.0, (step.next_ns - self._now_ns()) / _SECOND_NS)
@@ -135,18 +138,22 @@ class RouteReconciler:
         for tag in sorted(traffic.targets):
             name = naming.tag_name(route.metadata.name, tag)
             wanted.add(name)
-            desired = make_placeholder(route, name, self._target(route, tag, naming))
-            try:
-                _, done = await self.writer.ensure_child(self.services, desired, route)
-            except NotOwned:
-                plan.service_not_owned(name)
-                raise
-            if done.created:
-                text = f'Created placeholder service "{name}"'
-                self.recorder.record(route, "Normal", "Created", text)
+            target = self._target(route, tag, naming)
+            await self._placeholder(route, name, target, plan)
         for orphan in placeholders:
             if orphan.metadata.name not in wanted:
                 await self._delete(route, orphan)
+
+    async def _placeholder(self, route: Route, name: str, target: str, plan: RoutePlan) -> None:
+        desired = make_placeholder(route, name, target)
+        try:
+            _, done = await self.writer.ensure_child(self.services, desired, route)
+        except NotOwned:
+            plan.service_not_owned(name)
+            raise
+        if done.created:
+            text = f'Created placeholder service "{name}"'
+            self.recorder.record(route, "Normal", "Created", text)
 
     def _target(self, route: Route, tag: str, naming: Naming) -> str:
         settings = self.config.settings
@@ -169,11 +176,11 @@ class RouteReconciler:
             await self.writer.client.delete(self.services.kind, orphan.key, uid=uid)
         self.services.forget(orphan.key, uid)
 
-    async def _ingress(self, picture: RoutePicture, naming: Naming, plan: RoutePlan) -> Ingress:
+    async def _ingress(self, picture: RoutePicture, naming: Naming, plan: RoutePlan) -> None:
         route = picture.route
         try:
             desired = make_ingress(picture, naming)
-            ingress, done = await self.writer.ensure_child(self.ingresses, desired, route)
+            _, done = await self.writer.ensure_child(self.ingresses, desired, route)
         except NotOwned:
             plan.ingress_not_owned(route.metadata.name)
             raise
@@ -183,7 +190,6 @@ class RouteReconciler:
         if done.created:
             text = f'Created Ingress "{route.metadata.name}"'
             self.recorder.record(route, "Normal", "Created", text)
-        return ingress
 
 
 def _is_served(ingress: Ingress) -> bool:

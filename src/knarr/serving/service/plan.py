@@ -6,6 +6,7 @@ import msgspec
 
 from knarr.meta.conditions import find_condition
 from knarr.resources.serving.configuration import Configuration, ConfigurationStatus
+from knarr.resources.serving.podspec import RevisionTemplate
 from knarr.resources.serving.route import Route, RouteSpec, RouteStatus
 from knarr.resources.serving.service import SERVICE_CONDITIONS, Service, ServiceStatus
 from knarr.resources.serving.traffic import TrafficTarget
@@ -22,9 +23,8 @@ def is_up_to_date(child: Configuration | Route) -> bool:
     )
 
 
-def is_named(configuration: Configuration) -> bool:
+def is_named(template: RevisionTemplate | None) -> bool:
     """Whether the user chose the next Revision's name."""
-    template = configuration.spec.template if configuration.spec else None
     return template is not None and template.metadata is not None and bool(template.metadata.name)
 
 

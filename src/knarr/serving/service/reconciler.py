@@ -16,7 +16,7 @@ from knarr.serving.config import Recorder
 from knarr.serving.configuration.plan import find_named
 from knarr.serving.service.plan import ServicePlan, is_named, is_up_to_date
 from knarr.serving.service.resources import make_configuration, make_route
-from knarr.serving.writes import Writer
+from knarr.serving.writes import Writer, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,41 @@ class ServiceReconciler:
         except NotOwned:
             await self.writer.write_status(self.services, service, plan.status())
             raise
-        await self.writer.write_status(self.services, service, plan.status())
-        return DONE
+        return await self.writer.write_status(self.services, service, plan.status())
 
     async def _children(self, service: Service, plan: ServicePlan) -> None:
-        configuration = await self._configuration(service, plan)
-        plan.follow_configuration(configuration)
-        if is_named(configuration):
+        if is_named(service.spec.template if service.spec else None):
             # A chosen name serialises the two: the Route must not move before the name is checked.
-            if not is_up_to_date(configuration):
+            await self._configuration(service, plan)
+            if not self._name_is_free(service, plan):
                 return
-            found = find_named(configuration, self.revisions.get)
-            if found is not None and found.conflict:
-                plan.name_taken(found.name)
-                return
-        route = await self._route(service, plan)
-        plan.follow_route(route, configuration)
+            await self._route(service, plan)
+        else:
+            await together(self._configuration(service, plan), self._route(service, plan))
+        configuration = self.configurations.get(service.key)
+        route = self.routes.get(service.key)
+        if configuration is not None:
+            plan.follow_configuration(configuration)
+        if route is not None and configuration is not None:
+            plan.follow_route(route, configuration)
 
-    async def _configuration(self, service: Service, plan: ServicePlan) -> Configuration:
+    def _name_is_free(self, service: Service, plan: ServicePlan) -> bool:
+        configuration = self.configurations.get(service.key)
+        if configuration is None:
+            return False
+        plan.follow_configuration(configuration)
+        if not is_up_to_date(configuration):
+            return False
+        found = find_named(configuration, self.revisions.get)
+        if found is not None and found.conflict:
+            plan.name_taken(found.name)
+            return False
+        return True
+
+    async def _configuration(self, service: Service, plan: ServicePlan) -> None:
         desired = make_configuration(service, self.configurations.get(service.key))
         try:
-            child, done = await self.writer.ensure_child(self.configurations, desired, service)
+            _, done = await self.writer.ensure_child(self.configurations, desired, service)
         except NotOwned:
             plan.not_owned("Configuration")
             raise
@@ -70,11 +84,11 @@ class ServiceReconciler:
             self._failed(service, "Configuration", error)
             raise
         self._created(service, "Configuration", created=done.created)
-        return child
 
-    async def _route(self, service: Service, plan: ServicePlan) -> Route:
+    async def _route(self, service: Service, plan: ServicePlan) -> None:
+        desired = make_route(service)
         try:
-            child, done = await self.writer.ensure_child(self.routes, make_route(service), service)
+            _, done = await self.writer.ensure_child(self.routes, desired, service)
         except NotOwned:
             plan.not_owned("Route")
             raise
@@ -82,7 +96,6 @@ class ServiceReconciler:
             self._failed(service, "Route", error)
             raise
         self._created(service, "Route", created=done.created)
-        return child
 
     def _created(self, service: Service, kind: str, *, created: bool) -> None:
         if created:

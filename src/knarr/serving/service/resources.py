@@ -61,6 +61,8 @@ def make_route(service: Service) -> Route:
             namespace=meta.namespace,
             labels={**(meta.labels or {}), labels.SERVICE: meta.name},
             annotations=annotations or None,
+            # The labeler would add it at once; the collector of children must find it there.
+            finalizers=(labels.ROUTE_FINALIZER,),
         ),
         spec=RouteSpec(traffic=traffic),
     )
