@@ -1,0 +1,199 @@
+"""Constructs the node agent's parts from the settings; ``process`` runs them."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from knarr.config import Settings
+from knarr.kits.clock import Clock
+from knarr.kube.client import Client
+from knarr.kube.events import EventRecorder
+from knarr.kube.factory import InformerFactory
+from knarr.kube.informer import Informer
+from knarr.meta.objects import Key
+from knarr.node.activation import Activator
+from knarr.node.addresses import AddressPool
+from knarr.node.agent import Agent, CachedSources, remove_unwanted, sleep
+from knarr.node.exits import ExitDirectory
+from knarr.node.firewall import FirewallRules
+from knarr.node.gateways import GatewayServer
+from knarr.node.host import SandboxHost
+from knarr.node.launch import Launcher
+from knarr.node.layout import Layout
+from knarr.node.machine import Machine
+from knarr.node.network import Network, parse_network
+from knarr.node.parker import Parker
+from knarr.node.parking import ParkingLot
+from knarr.node.record import CrashPoint
+from knarr.node.registration import Registration, capacity_of
+from knarr.node.revisions import RevisionIndex
+from knarr.node.runc import Runc, RuntimeVersion
+from knarr.node.seccomp import default_profile
+from knarr.node.services import Images, Services
+from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
+from knarr.resources.core.pod import POD, Pod
+from knarr.resources.core.service import SERVICE, Service
+
+GATEWAY_PORTS = (80,)
+MAX_PODS = 1000
+
+
+class CachedDirectory:
+    """Services and Pods from informers, for the resolver."""
+
+    def __init__(self, services: Informer[Service], pods: Informer[Pod]) -> None:
+        self._services = services
+        self._pods = pods
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """A core Service, or None."""
+        return self._services.get(Key(namespace, name))
+
+    def pods(self, namespace: str) -> Iterable[Pod]:
+        """The Pods of a namespace."""
+        return self._pods.list(namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the agent's parts get from outside: the machine, time, the API, images."""
+
+    machine: Machine
+    clock: Clock
+    rng: random.Random
+    client: Client
+    recorder: EventRecorder
+    images: Images
+
+
+def make_host(
+    settings: Settings,
+    machine: Machine,
+    clock: Clock,
+    rng: random.Random,
+    crash_point: CrashPoint | None = None,
+) -> SandboxHost:
+    """Everything that touches the machine; nothing is done yet."""
+    layout = Layout(settings.paths.root, settings.instance)
+    network = parse_network(settings.pod_cidr)
+    addresses = AddressPool(network)
+    rules = FirewallRules(
+        table=layout.instance,
+        link_prefix=layout.link_prefix,
+        network=network,
+        gateway=addresses.gateway,
+        gateway_ports=GATEWAY_PORTS,
+    )
+    launcher = Launcher(
+        layout=layout,
+        runtime=Runc(settings.runtime, layout.runtime_state),
+        machine=machine,
+        clock=clock,
+        exits=ExitDirectory(settings.paths.exits),
+        gateway=addresses.gateway,
+        seccomp=default_profile(machine.machine),
+    )
+    return SandboxHost(layout, Network(layout, rules), addresses, launcher, clock, rng, crash_point)
+
+
+class NodeParts:
+    """The agent's parts, constructed and connected, not started."""
+
+    def __init__(self, settings: Settings, host: SandboxHost, outside: Outside) -> None:
+        self.settings = settings
+        self.host = host
+        self.outside = outside
+        self.factory = InformerFactory(outside.client, clock=outside.clock, rng=outside.rng)
+        self.pods: Informer[Pod] = self.factory.informer(POD)
+        self.replica_sets: Informer[ReplicaSet] = self.factory.informer(REPLICA_SET)
+        self.core_services: Informer[Service] = self.factory.informer(SERVICE)
+        self.sources = CachedSources(self.factory)
+        self.gateways = GatewayServer(settings.paths.activate_socket)
+        self.capacity = capacity_of(outside.machine, MAX_PODS)
+        self.index = RevisionIndex(self._replica_set_changed)
+        bound = settings.park_bytes or outside.machine.memory_bytes // 10
+        self.parker = Parker(ParkingLot(bound), self.index, self.replica_sets, self._busy)
+        self.services = self._make_services()
+        self.parker.use(self.services)
+        self.agent = Agent(self.services, self.factory, self.sources)
+        self.activator = Activator(
+            self.services, self.parker, self.index, self.replica_sets, self.pods, self.agent.running
+        )  # fmt: skip
+        self.replica_sets.add_handler(self.index.changed)
+        self.sources.config_maps.add_handler(lambda _: self.parker.consider_all())
+        self.sources.secrets.add_handler(lambda _: self.parker.consider_all())
+
+    def _make_services(self) -> Services:
+        outside = self.outside
+        return Services(
+            client=outside.client,
+            recorder=outside.recorder,
+            host=self.host,
+            launcher=self.host.launcher,
+            images=outside.images,
+            gateways=self.gateways,
+            spares=self.parker,
+            sources=self.sources,
+            machine=outside.machine,
+            clock=outside.clock,
+            rng=outside.rng,
+            node_name=self.settings.node_name,
+            machine_capacity=self.capacity,
+            sleep=sleep,
+        )
+
+    def _replica_set_changed(self, uid: str) -> None:
+        self.parker.consider(uid)
+
+    def _busy(self, replica_set: str) -> bool:
+        return self.agent.has_replica(replica_set) or self.activator.busy(replica_set)
+
+    def registration(self, runtime: RuntimeVersion) -> Registration:
+        """The keeper of the Node object."""
+        words = runtime.text.split()
+        outside = self.outside
+        return Registration(
+            outside.client,
+            outside.machine,
+            outside.clock,
+            name=self.settings.node_name,
+            pod_cidr=self.settings.pod_cidr,
+            runtime=f"{words[0]}://{words[-1]}" if words else "unknown",
+            capacity=self.capacity,
+        )
+
+    def status(self, runtime: RuntimeVersion) -> dict[str, Any]:
+        """The agent's own state, for people and ``knarr status``."""
+        lot = self.parker.lot
+        return {
+            "runtime": runtime.text,
+            "missingFixes": list(runtime.missing),
+            "synced": self.pods.synced,
+            "pods": len(self.agent.workers),
+            "sandboxes": len(self.host.sandboxes),
+            "gateways": self.gateways.connected,
+            "parked": {
+                "count": len(lot),
+                "bytes": lot.size_bytes,
+                "boundBytes": lot.bound_bytes,
+            },
+        }
+
+    async def settle_recovered(self) -> None:
+        """Once the world is known: end recovered sandboxes whose Pod is gone, go on with the others."""
+        await self.pods.wait_synced()
+        await self.replica_sets.wait_synced()
+        alive = {pod.metadata.uid for pod in self.pods.list()}
+        names = {pod.key for pod in self.pods.list()}
+        unwanted = []
+        for sandbox in self.parker.unclaimed:
+            identity = sandbox.identity
+            if identity.uid in alive or Key(identity.namespace, identity.name) in names:
+                continue
+            self.parker.forget(sandbox)
+            if identity.uid or not sandbox.started or not self.activator.resume(sandbox):
+                unwanted.append(sandbox)
+        for entry in self.parker.lot.entries:
+            self.parker.consider(entry.replica_set)
+        await remove_unwanted(self.services, tuple(unwanted))

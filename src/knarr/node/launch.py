@@ -1,0 +1,400 @@
+"""One container of a sandbox: made, started, ended, removed.
+
+Every step that cannot be repeated is announced in the sandbox's intent log before it is taken.
+"""
+
+import asyncio
+import os
+import select
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from knarr.kits.clock import Clock, format_micro_timestamp
+from knarr.meta.errors import KnarrError
+from knarr.node import overlay, syscalls
+from knarr.node.bundle import Bind, ContainerConfig, Limits, NamespacePaths, oci_config
+from knarr.node.containers import ProcessPlan, settle_identity
+from knarr.node.exits import ExitRecords, Process, decode_status, start_time_of
+from knarr.node.layout import ContainerPaths, Layout, SandboxPaths
+from knarr.node.logs import LogFile, LogPump, Rotation, make_stdio
+from knarr.node.machine import Machine
+from knarr.node.namespaces import id_base
+from knarr.node.nodefiles import hosts_file, resolv_conf
+from knarr.node.record import ContainerTrace, Step
+from knarr.node.runc import Runc
+from knarr.node.sandbox import ContainerRun, Sandbox
+from knarr.node.threads import in_thread
+from knarr.node.users import Identity, read_databases, resolve_identity
+from knarr.node.volumefiles import Owner, bind_subpath
+from knarr.resources.core.container import VolumeMount
+
+_RELEASE_TIMEOUT_S = 5.0
+_QUICK_RELEASE_MS = 5
+_KILL_TIMEOUT_S = 10.0
+_TMP_MODE = 0o1777
+
+
+class StartFailed(KnarrError):
+    """The container's process could not be started (``RunContainerError``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """Everything that one run of a container is made from.
+
+    Attributes:
+        image: as the Pod names it.
+        image_id: with the digest.
+        lower_dirs: unpacked layers, the topmost first.
+        host_binds: read-only paths of this machine, (source, target).
+        read_only_volumes: names of volumes that containers cannot write to.
+        groups: supplementary, inside.
+    """
+
+    name: str
+    attempt: int
+    image: str
+    image_id: str
+    lower_dirs: tuple[Path, ...]
+    host_binds: tuple[tuple[str, str], ...]
+    process: ProcessPlan
+    limits: Limits
+    oom_score_adj: int
+    hostname: str
+    mounts: tuple[VolumeMount, ...] = ()
+    read_only_volumes: frozenset[str] = frozenset()
+    groups: tuple[int, ...] = ()
+    fs_group: int | None = None
+    stop_signal: str = ""
+
+
+@dataclass(slots=True)
+class Launcher:
+    """Makes, starts and removes containers.
+
+    Attributes:
+        gateway: address of the pod gateway, the containers' resolver.
+        seccomp: the default profile.
+    """
+
+    layout: Layout
+    runtime: Runc
+    machine: Machine
+    clock: Clock
+    exits: ExitRecords
+    gateway: str
+    seccomp: Mapping[str, Any]
+    rotation: Rotation = field(default_factory=Rotation)
+
+    # --- making -----------------------------------------------------------------------------------
+
+    async def create(self, sandbox: Sandbox, request: ContainerRequest) -> ContainerRun:
+        """Make a container that waits to be started; it becomes the sandbox's current run.
+
+        Raises:
+            BadContainer, UnknownUser, UnsafeRootfs: the request cannot be realised.
+            RuncError, OSError: the machine refused. What was made is removed by ``remove``.
+        """
+        container_id = f"{sandbox.id}-{request.name}-{request.attempt}"
+        run = self._new_run(sandbox, request.name, container_id, request.attempt)
+        run.image, run.image_id = request.image, request.image_id
+        run.stop_signal = request.stop_signal
+        former = sandbox.runs.get(request.name)
+        if former is not None:
+            sandbox.previous[request.name] = former
+        sandbox.runs[request.name] = run
+        self._log(sandbox, run, "begin", "rootfs")
+        await in_thread(lambda: self._make_bundle(sandbox, run, request))
+        self._log(sandbox, run, "begin", "create", image=request.image, image_id=request.image_id)
+        stdio = make_stdio(run.paths)
+        try:
+            pid = await self.runtime.create(
+                container_id, run.paths, stdout=stdio.stdout, stderr=stdio.stderr
+            )
+        finally:
+            stdio.close()
+        run.process = Process(pid, start_time_of(pid), self.exits)
+        self._log(sandbox, run, "done", "create", pid=pid, pid_start=run.process.start_time)
+        return run
+
+    def _new_run(
+        self, sandbox: Sandbox, name: str, container_id: str, attempt: int
+    ) -> ContainerRun:
+        file = LogFile(sandbox.paths.log(name, attempt), self.rotation)
+        return ContainerRun(
+            name, container_id, attempt, sandbox.paths.container(container_id),
+            LogPump(file, self.clock),
+        )  # fmt: skip
+
+    def _make_bundle(self, sandbox: Sandbox, run: ContainerRun, request: ContainerRequest) -> None:
+        base = id_base(sandbox.record.index)
+        run.paths.bundle.mkdir(parents=True)
+        _write_system_files(run.paths, sandbox, request, self.gateway, base)
+        overlay.mount_rootfs(
+            run.paths, request.lower_dirs, user_namespace=sandbox.paths.user_namespace, base=base
+        )
+        plan = request.process
+        passwd, group = read_databases(run.paths.rootfs)
+        identity = settle_identity(
+            plan,
+            resolve_identity(
+                plan.user, passwd, group,
+                run_as_user=plan.run_as_user, run_as_group=plan.run_as_group,
+            ),
+        )  # fmt: skip
+        config = self._config(sandbox, run, request, _with_groups(identity, request))
+        document = msgspec.json.encode(oci_config(config))
+        (run.paths.bundle / "config.json").write_bytes(document)
+
+    def _config(
+        self, sandbox: Sandbox, run: ContainerRun, request: ContainerRequest, identity: Identity
+    ) -> ContainerConfig:
+        plan = request.process
+        binds = [Bind(source, target, read_only=True) for source, target in request.host_binds]
+        binds += _volume_binds(sandbox, run, request)
+        shared_ipc = sandbox.record.shared_ipc
+        return ContainerConfig(
+            hostname=request.hostname,
+            rootfs=str(run.paths.rootfs),
+            arguments=plan.arguments,
+            environment=plan.environment,
+            working_dir=plan.working_dir,
+            identity=identity,
+            id_base=id_base(sandbox.record.index),
+            namespaces=NamespacePaths(
+                user=str(sandbox.paths.user_namespace),
+                network=str(sandbox.paths.network_namespace),
+                ipc=str(sandbox.paths.ipc_namespace) if shared_ipc else "",
+            ),
+            cgroup_path=self.cgroup_path(sandbox, run.container_id),
+            limits=request.limits,
+            binds=tuple(binds),
+            capabilities=plan.capabilities,
+            seccomp=self.seccomp if plan.confined else None,
+            read_only_rootfs=plan.read_only_rootfs,
+            oom_score_adj=request.oom_score_adj,
+            unified_cgroups=self.machine.cgroups.unified,
+            no_new_privileges=plan.no_new_privileges,
+            open_files=self.machine.open_files,
+        )
+
+    def cgroup_path(self, sandbox: Sandbox, container_id: str = "") -> str:
+        """The cgroup of a sandbox or of one of its containers, absolute in every hierarchy."""
+        path = f"/{self.layout.instance}/{sandbox.id}"
+        return f"{path}/{container_id}" if container_id else path
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    async def start(self, sandbox: Sandbox, run: ContainerRun) -> None:
+        """Let a created container run; output and end are watched from here on.
+
+        Opens the runtime's FIFO instead of calling the runtime: the init process writes one byte to it and
+        becomes the application.
+
+        Raises:
+            StartFailed: the init process is gone.
+        """
+        fifo = self.runtime.exec_fifo(run.container_id)
+        self._log(sandbox, run, "begin", "start")
+        try:
+            descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise StartFailed(f"container {run.name} was not waiting to be started") from error
+        try:
+            await _wait_readable(descriptor)
+        except TimeoutError as error:
+            raise StartFailed(f"container {run.name} did not start") from error
+        finally:
+            os.close(descriptor)
+        fifo.unlink(missing_ok=True)
+        run.started_at = format_micro_timestamp(self.clock.wall())
+        self._log(sandbox, run, "done", "start", at=run.started_at)
+        run.pump.start(run.paths)
+
+    # --- ending -----------------------------------------------------------------------------------
+
+    def record_exit(self, sandbox: Sandbox, run: ContainerRun) -> None:
+        """The init process has ended: take the rest of its output and say why it ended."""
+        if run.process is None or run.exit is not None:
+            return
+        run.exit = run.process.exit or decode_status(None)
+        run.finished_at = format_micro_timestamp(self.clock.wall())
+        memory = self.machine.cgroups.memory(self.cgroup_path(sandbox, run.container_id))
+        run.oom = memory.oom_kills > 0 and run.exit.signal == signal.SIGKILL
+        run.pump.finish()
+        self._log(
+            sandbox, run, "done", "exit",
+            at=run.finished_at, code=run.exit.code, signal=run.exit.signal, oom=run.oom,
+        )  # fmt: skip
+
+    async def remove(self, sandbox: Sandbox, run: ContainerRun) -> None:
+        """Kill a container and remove everything of it but its log. Idempotent."""
+        if sandbox.paths.directory.exists():
+            self._log(sandbox, run, "begin", "remove-container")
+        await self.kill(sandbox, run.container_id)
+        if run.process is not None:
+            if run.exit is None and run.started_at:
+                run.pump.finish()
+            run.process.close()
+        run.pump.close()
+        await in_thread(lambda: self._remove_files(sandbox, run.container_id, run.paths))
+        if sandbox.paths.directory.exists():
+            self._log(sandbox, run, "done", "remove-container")
+
+    def drop_log(self, sandbox: Sandbox, run: ContainerRun) -> None:
+        """Remove the log of a run, rotated files included. Idempotent."""
+        path = sandbox.paths.log(run.name, run.attempt)
+        for one in path.parent.glob(f"{path.name}*") if path.parent.is_dir() else ():
+            one.unlink()
+
+    async def kill(self, sandbox: Sandbox, container_id: str) -> None:
+        """End every process of a container and wait until they are gone.
+
+        Raises:
+            StartFailed: some process cannot be ended (it hangs in the kernel).
+        """
+        path = self.cgroup_path(sandbox, container_id)
+        deadline = self.clock.monotonic() + _KILL_TIMEOUT_S
+        pause_s = 0.001
+        while processes := self.machine.cgroups.processes(path):
+            for pid in processes:
+                _kill_quietly(pid)
+            if self.clock.monotonic() > deadline:
+                raise StartFailed(f"processes {sorted(processes)} of {container_id} do not end")
+            await asyncio.sleep(pause_s)
+            pause_s = min(0.05, pause_s * 2)
+
+    def _remove_files(self, sandbox: Sandbox, container_id: str, paths: ContainerPaths) -> None:
+        self.machine.cgroups.remove(self.cgroup_path(sandbox, container_id))
+        self.runtime.forget(container_id)
+        overlay.unmount_rootfs(paths)
+        drop_subpaths(sandbox.paths, container_id)
+        shutil.rmtree(paths.directory, ignore_errors=True)
+
+    # --- finding again ----------------------------------------------------------------------------
+
+    def adopt(self, sandbox: Sandbox, trace: ContainerTrace) -> ContainerRun:
+        """The run that an earlier agent made, from its trace; nothing is changed."""
+        run = self._new_run(sandbox, trace.name, trace.container_id, trace.attempt)
+        run.image, run.image_id = trace.image, trace.image_id
+        run.started_at = trace.started_at
+        if trace.exited:
+            run.exit = decode_status(trace.signal or trace.code << 8)
+            run.finished_at, run.oom = trace.finished_at, trace.oom
+        elif trace.created:
+            run.process = Process(trace.pid, trace.pid_start, self.exits)
+            waiting = self.runtime.exec_fifo(trace.container_id).exists()
+            if not run.started_at and trace.starting and not waiting:
+                run.started_at = format_micro_timestamp(self.clock.wall())
+                self._log(sandbox, run, "done", "start", at=run.started_at)
+            if run.started_at:
+                run.pump.start(run.paths)
+        return run
+
+    def _log(self, sandbox: Sandbox, run: ContainerRun, op: Any, step: Any, **facts: Any) -> None:
+        sandbox.log.write(
+            Step(
+                op=op, step=step, container=run.name, container_id=run.container_id,
+                attempt=run.attempt, **facts,
+            )
+        )  # fmt: skip
+
+
+def drop_subpaths(paths: SandboxPaths, container_id: str) -> None:
+    """Unmount and remove the pins of a container's subPaths. Idempotent."""
+    folder = paths.mounts / "subpaths" / container_id
+    if not folder.is_dir():
+        return
+    for pin in folder.iterdir():
+        syscalls.unmount(str(pin))
+        if pin.is_dir():
+            pin.rmdir()
+        else:
+            pin.unlink()
+    folder.rmdir()
+
+
+def _volume_binds(
+    sandbox: Sandbox, run: ContainerRun, request: ContainerRequest
+) -> list[Bind]:  # fmt: skip
+    base = id_base(sandbox.record.index)
+    owner = Owner(base, base + request.fs_group if request.fs_group else base)
+    binds = []
+    for number, mount in enumerate(request.mounts):
+        files = mount.name in request.read_only_volumes
+        source = sandbox.paths.volume(mount.name, in_memory=files)
+        if mount.sub_path:
+            pin = sandbox.paths.mounts / "subpaths" / run.container_id / str(number)
+            source = bind_subpath(source, mount.sub_path, pin, owner)
+        binds.append(Bind(str(source), mount.mount_path, mount.read_only or files))
+    return binds
+
+
+def _with_groups(identity: Identity, request: ContainerRequest) -> Identity:
+    extra = {*identity.groups, *request.groups}
+    if request.fs_group is not None:
+        extra.add(request.fs_group)
+    return Identity(identity.uid, identity.gid, tuple(sorted(extra)), identity.home)
+
+
+def _write_system_files(
+    paths: ContainerPaths, sandbox: Sandbox, request: ContainerRequest, gateway: str, base: int
+) -> None:
+    """Name resolution and ``/tmp`` go into the writable layer: no mounts that an image could redirect."""
+    etc, tmp = paths.upper / "etc", paths.upper / "tmp"
+    etc.mkdir(parents=True)
+    tmp.mkdir()
+    files = {
+        "resolv.conf": resolv_conf(gateway, sandbox.identity.namespace),
+        "hosts": hosts_file(sandbox.address, request.hostname),
+        "hostname": f"{request.hostname}\n",
+    }
+    for name, text in files.items():
+        target = etc / name
+        target.write_text(text, encoding="utf-8")
+        target.chmod(0o644)
+        os.chown(target, base, base)
+    etc.chmod(0o755)
+    os.chown(etc, base, base)
+    tmp.chmod(_TMP_MODE)
+    os.chown(tmp, base, base)
+
+
+async def _wait_readable(descriptor: int) -> None:
+    """Until the FIFO holds its byte; usually at once, so the loop's machinery comes second.
+
+    Raises:
+        TimeoutError: nobody wrote.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if poll.poll(_QUICK_RELEASE_MS):
+        os.read(descriptor, 1)
+        return
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _settle, ready)
+    try:
+        async with asyncio.timeout(_RELEASE_TIMEOUT_S):
+            await ready
+    finally:
+        loop.remove_reader(descriptor)
+    os.read(descriptor, 1)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _kill_quietly(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

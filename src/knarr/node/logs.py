@@ -1,0 +1,306 @@
+"""Container output: read from FIFOs, written to rotated files, read back for ``kubectl logs``.
+
+The container holds both ends of its FIFOs, so an agent that dies neither ends nor blocks it until 1 MiB is
+waiting; the agent that comes back goes on reading. Files rotate at 10 MiB; two older ones are kept. A reader
+that does not keep up with rotation loses the oldest lines, never the agent's memory.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from knarr.kits.clock import Clock
+from knarr.node import syscalls
+from knarr.node.layout import ContainerPaths
+from knarr.node.logformat import (
+    LineRenderer,
+    LineSplitter,
+    LogLine,
+    LogOptions,
+    Stream,
+    format_time,
+    parse_line,
+)
+
+PIPE_BYTES = 1024 * 1024
+_READ_BYTES = 64 * 1024
+_BLOCK_BYTES = 256 * 1024
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a log file is set aside and how many older ones stay."""
+
+    max_bytes: int = 10 * 1024 * 1024
+    older_files: int = 2
+
+
+class LogFile:
+    """The growing log of one run of a container; opened when something is written."""
+
+    __slots__ = ("_descriptor", "_path", "_rotation", "_size", "alive", "grown")
+
+    def __init__(self, path: Path, rotation: Rotation) -> None:
+        self.alive = True
+        self._path = path
+        self._rotation = rotation
+        self._descriptor = -1
+        self._size = 0
+        self.grown = asyncio.Event()
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines; on a full disk they are dropped."""
+        if not lines:
+            return
+        if self._descriptor < 0:
+            self._open()
+        elif self._size + len(lines) > self._rotation.max_bytes:
+            self._rotate()
+        try:
+            self._size += os.write(self._descriptor, lines)
+        except OSError:
+            return
+        self.grown.set()
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o600)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def _rotate(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+        for number in range(self._rotation.older_files - 1, 0, -1):
+            older = older_file(self._path, number)
+            if older.exists():
+                older.replace(older_file(self._path, number + 1))
+        self._path.replace(older_file(self._path, 1))
+        self._open()
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        self.alive = False
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self.grown.set()
+
+
+def older_file(path: Path, number: int) -> Path:
+    """The name of a rotated file; 1 is the youngest."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stdio:
+    """Descriptors that become a container's output; close them once it is created."""
+
+    stdout: int
+    stderr: int
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.stdout)
+        os.close(self.stderr)
+
+
+def make_stdio(paths: ContainerPaths) -> Stdio:
+    """Make the FIFOs of a container and open them for it."""
+    descriptors = []
+    for path in (paths.stdout, paths.stderr):
+        os.mkfifo(path, 0o600)
+        # Reading and writing: such an open never waits, and the container outlives its reader.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        syscalls.set_pipe_capacity(descriptor, PIPE_BYTES)
+        descriptors.append(descriptor)
+    return Stdio(*descriptors)
+
+
+class LogPump:
+    """Moves one container's output from its FIFOs into its log file, until it ends."""
+
+    __slots__ = ("_clock", "_readers", "file")
+
+    def __init__(self, file: LogFile, clock: Clock) -> None:
+        self.file = file
+        self._clock = clock
+        self._readers: dict[int, LineSplitter] = {}
+
+    def start(self, paths: ContainerPaths) -> None:
+        """Begin to read; the container must hold its ends already."""
+        loop = asyncio.get_running_loop()
+        streams: tuple[tuple[Path, Stream], ...] = (
+            (paths.stdout, "stdout"),
+            (paths.stderr, "stderr"),
+        )
+        for path, stream in streams:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            self._readers[descriptor] = LineSplitter(stream)
+            loop.add_reader(descriptor, self._read, descriptor)
+
+    def _read(self, descriptor: int) -> bool:
+        """Take one block; whether there may be more. Others get their turn after 64 KiB."""
+        try:
+            data = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        moment = format_time(self._clock.wall())
+        if data:
+            self.file.append(self._readers[descriptor].feed(data, moment))
+            return True
+        self.file.append(self._readers[descriptor].finish(moment))
+        self._drop(descriptor)
+        return False
+
+    def _drop(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        del self._readers[descriptor]
+        os.close(descriptor)
+
+    def finish(self) -> None:
+        """The container has ended: take what is left (at most the pipes' capacity) and close."""
+        for descriptor in tuple(self._readers):
+            for _ in range(PIPE_BYTES // _READ_BYTES + 1):
+                if not self._read(descriptor):
+                    break
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading; what waits in the pipes stays there for the next agent."""
+        moment = format_time(self._clock.wall())
+        for descriptor, splitter in tuple(self._readers.items()):
+            self.file.append(splitter.finish(moment))
+            self._drop(descriptor)
+        self.file.close()
+
+
+def tail_of(path: Path, lines: int, max_bytes: int) -> str:
+    """The text of the last lines of a log, for a termination message."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - 4 * max_bytes))
+            parsed = [parse_line(line) for line in stream.read().splitlines()]
+    except OSError:
+        return ""
+    texts = [line.text + (b"\n" if line.full else b"") for line in parsed if line is not None]
+    return b"".join(texts[-lines:])[-max_bytes:].decode(errors="replace")
+
+
+async def read_log(
+    path: Path, options: LogOptions, growing: LogFile | None
+) -> AsyncIterator[bytes]:
+    """The answer to a log request, in blocks.
+
+    Args:
+        path: of the log file; absent is empty.
+        options: what is asked for.
+        growing: the file while its container runs, or None; ``follow`` ends with it.
+    """
+    renderer = LineRenderer(options)
+    reader = _LogReader(path)
+    try:
+        for block in _existing(path, reader, options.tail_lines):
+            if data := renderer.render(iter(block)):
+                yield data
+            if renderer.exhausted:
+                return
+        while options.follow:
+            running = growing is not None and growing.alive
+            if growing is not None:
+                growing.grown.clear()
+            while block := reader.next_block():
+                if data := renderer.render(iter(block)):
+                    yield data
+                if renderer.exhausted:
+                    return
+            if not running or growing is None:
+                return
+            await _wait(growing.grown)
+    finally:
+        reader.close()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    """A second at most: several readers share the event, and one of them may have cleared it."""
+    try:
+        async with asyncio.timeout(_POLL_S):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _existing(path: Path, reader: "_LogReader", tail: int | None) -> Iterator[list[LogLine]]:
+    if tail is None:
+        older = sorted(path.parent.glob(f"{path.name}.*"), reverse=True)
+        for one in older:
+            with one.open("rb") as stream:
+                while block := stream.readlines(_BLOCK_BYTES):
+                    yield [line for raw in block if (line := parse_line(raw.rstrip(b"\n")))]
+        while block_lines := reader.next_block():
+            yield block_lines
+        return
+    kept: list[LogLine] = []
+    full = 0
+    while block_lines := reader.next_block():
+        kept.extend(block_lines)
+        full = sum(line.full for line in kept)
+        while kept and full > tail:
+            full -= kept.pop(0).full
+    while kept and tail == 0:
+        kept.pop()
+    yield kept
+
+
+class _LogReader:
+    """Reads whole lines of a file that grows and may be set aside meanwhile."""
+
+    __slots__ = ("_path", "_rest", "_stream")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: BinaryIO | None = None
+        self._rest = b""
+
+    def next_block(self) -> list[LogLine]:
+        """Lines that were not returned yet; empty when there are none now."""
+        data = self._read()
+        if not data:
+            return []
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        parsed = [parse_line(line) for line in lines]
+        return [line for line in parsed if line is not None] or self.next_block()
+
+    def _read(self) -> bytes:
+        if self._stream is None:
+            try:
+                self._stream = self._path.open("rb")
+            except FileNotFoundError:
+                return b""
+        data = self._stream.read(_BLOCK_BYTES)
+        if data or not self._set_aside():
+            return data
+        self._stream.close()
+        self._stream, self._rest = None, b""
+        return self._read()
+
+    def _set_aside(self) -> bool:
+        assert self._stream is not None
+        try:
+            return self._path.stat().st_ino != os.fstat(self._stream.fileno()).st_ino
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._stream is not None:
+            self._stream.close()

@@ -1,0 +1,96 @@
+"""What a name inside the cluster domain stands for. Pure, over caches.
+
+Services of Knative (type ExternalName, pointing into the cluster domain) and Services that a Route placed
+stand for the gateway. A Service with a selector stands for its ready Pods: there is no cluster IP.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from knarr.node.nodefiles import CLUSTER_DOMAIN
+from knarr.resources.core.pod import Pod
+from knarr.resources.core.service import Service
+
+ROUTE_LABEL = "serving.knative.dev/route"
+_SUFFIX = f".svc.{CLUSTER_DOMAIN}"
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_MAX_ADDRESSES = 32
+
+
+class Directory(Protocol):
+    """Reads Services and Pods from caches."""
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """A core Service, or None."""
+        ...
+
+    def pods(self, namespace: str) -> Iterable[Pod]:
+        """The Pods of a namespace."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Addresses, or another name to ask for; both empty: the name exists without an address."""
+
+    addresses: tuple[str, ...] = ()
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNames:
+    """Answers for ``cluster.local``.
+
+    Attributes:
+        gateway: address of the pod gateway.
+    """
+
+    directory: Directory
+    gateway: str
+
+    def covers(self, name: str) -> bool:
+        """Whether the name lies in the cluster domain: nobody else is asked for it."""
+        return name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}")
+
+    def look_up(self, name: str) -> Answer | None:
+        """What a lower-case name without trailing dot stands for; None when it does not exist."""
+        if not name.endswith(_SUFFIX):
+            return Answer() if name in (CLUSTER_DOMAIN, _SUFFIX[1:]) else None
+        labels = name.removesuffix(_SUFFIX).split(".")
+        if len(labels) != 2 or not all(_LABEL.fullmatch(label) for label in labels):
+            return None
+        service_name, namespace = labels
+        service = self.directory.service(namespace, service_name)
+        return self._answer(service) if service is not None else None
+
+    def _answer(self, service: Service) -> Answer:
+        spec = service.spec
+        if spec is None:
+            return Answer()
+        if service.metadata.label(ROUTE_LABEL):
+            return Answer((self.gateway,))
+        if spec.type == "ExternalName":
+            target = spec.external_name.rstrip(".").lower()
+            return Answer((self.gateway,)) if self.covers(target) else Answer(alias=target)
+        if not spec.selector:
+            return Answer()
+        return Answer(self._pod_addresses(service))
+
+    def _pod_addresses(self, service: Service) -> tuple[str, ...]:
+        assert service.spec is not None
+        wanted = (service.spec.selector or {}).items()
+        unready_too = service.spec.publish_not_ready_addresses
+        found = []
+        for pod in self.directory.pods(service.metadata.namespace):
+            if pod.deleting or pod.status is None or not pod.status.pod_ip:
+                continue
+            if wanted <= dict(pod.metadata.labels or {}).items() and (unready_too or _ready(pod)):
+                found.append(pod.status.pod_ip)
+        return tuple(found[:_MAX_ADDRESSES])
+
+
+def _ready(pod: Pod) -> bool:
+    conditions = pod.status.conditions if pod.status else ()
+    return any(item.type == "Ready" and item.status == "True" for item in conditions)

@@ -1,0 +1,203 @@
+"""The pod network: a gateway address on this machine and one routed veth pair per sandbox.
+
+No bridge: each pod has a /32 and a route of its own, so there is no limit of ports, and no neighbour can
+answer for another. Both ends know each other's hardware address, so there is no ARP either.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from knarr.node import firewall
+from knarr.node.firewall import FirewallRules
+from knarr.node.layout import Layout
+from knarr.node.rtnetlink import (
+    Message,
+    Port,
+    RouteSocket,
+    add_address,
+    add_neighbour,
+    add_route,
+    create_holder,
+    create_veth,
+    delete_link,
+    set_up,
+    silence_ipv6,
+)
+
+POD_INTERFACE = "eth0"
+_NEAR_HARDWARE = bytes.fromhex("026b6e617272")
+_IPV6 = Path("/proc/sys/net/ipv6")
+_IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+class NetworkState(msgspec.Struct, frozen=True):
+    """What the machine looked like before the first start of this instance."""
+
+    ip_forward: str
+
+
+def link_name(prefix: str, index: int) -> str:
+    """The host end of the sandbox with this address index."""
+    return f"{prefix}.{index:x}"
+
+
+def gateway_link(prefix: str) -> str:
+    """The interface that carries the pod gateway's address."""
+    return f"{prefix}-gw"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The pod network of one instance.
+
+    Attributes:
+        layout: names and paths.
+        rules: of the firewall.
+    """
+
+    layout: Layout
+    rules: FirewallRules
+
+    async def start(self) -> None:
+        """Make the gateway, the firewall, and let the machine forward. Idempotent.
+
+        Raises:
+            OSError, ProgramError: the kernel or nft refused.
+        """
+        self._remember_machine()
+        name = gateway_link(self.layout.link_prefix)
+        with RouteSocket() as route:
+            index = route.index_of(name)
+            if index is None:
+                _create_holder(route, name)
+                index = route.index_of(name)
+                if index is None:
+                    raise OSError(f"interface {name} vanished while it was set up")
+                route.send([set_up(index), add_address(index, self.rules.gateway)])
+        await firewall.load(self.rules)
+        _allow_forwarding()
+
+    def _remember_machine(self) -> None:
+        path = self.layout.network_state
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = NetworkState(_IP_FORWARD.read_text(encoding="ascii").strip())
+            path.write_bytes(msgspec.json.encode(before))
+
+    def attach(self, index: int, address: str, namespace: Path) -> None:
+        """Connect a sandbox's network namespace.
+
+        Args:
+            index: of the address, names the interface.
+            address: of the pod.
+            namespace: where the network namespace is mounted.
+
+        Raises:
+            OSError: the kernel refused; what was made is removed by ``detach``.
+        """
+        name = link_name(self.layout.link_prefix, index)
+        far_hardware = b"\x02\x6b" + socket.inet_aton(address)
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with RouteSocket() as near:
+                near.send(
+                    [create_veth(Port(name, _NEAR_HARDWARE), Port(POD_INTERFACE, far_hardware), descriptor)]
+                )  # fmt: skip
+                link = _index(near, name)
+                near.send(
+                    [
+                        *_silence(link),
+                        set_up(link),
+                        add_route(link, address, 32, source=self.rules.gateway),
+                        add_neighbour(link, address, far_hardware),
+                    ]
+                )
+        finally:
+            os.close(descriptor)
+        self._configure_pod(namespace, address)
+
+    def _configure_pod(self, namespace: Path, address: str) -> None:
+        gateway = self.rules.gateway
+        with RouteSocket(namespace) as far:
+            loopback, link = _index(far, "lo"), _index(far, POD_INTERFACE)
+            far.send(
+                [
+                    set_up(loopback),
+                    *_silence(link),
+                    set_up(link),
+                    add_address(link, address),
+                    add_route(link, gateway, 32),
+                    add_neighbour(link, gateway, _NEAR_HARDWARE),
+                    add_route(link, "", 0, gateway=gateway),
+                ]
+            )
+
+    def detach(self, index: int) -> bool:
+        """Remove a sandbox's interface pair; whether there was one. Idempotent."""
+        with RouteSocket() as route:
+            link = route.index_of(link_name(self.layout.link_prefix, index))
+            if link is None:
+                return False
+            route.send([delete_link(link)])
+            return True
+
+
+def _create_holder(route: RouteSocket, name: str) -> None:
+    try:
+        route.send([create_holder(name, "dummy")])
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        route.send([create_holder(name, "bridge")])
+
+
+def _silence(link: int) -> list[Message]:
+    return [silence_ipv6(link)] if _IPV6.exists() else []
+
+
+def _allow_forwarding() -> None:
+    _IP_FORWARD.write_text("1\n", encoding="ascii")
+
+
+def _index(route: RouteSocket, name: str) -> int:
+    index = route.index_of(name)
+    if index is None:
+        raise OSError(f"interface {name} does not exist")
+    return index
+
+
+def remove_network(layout: Layout, report: Callable[[str], None]) -> None:
+    """Remove every interface and rule of the instance and restore the machine's settings. Idempotent."""
+    prefix = layout.link_prefix
+    with RouteSocket() as route:
+        for name, index in route.links().items():
+            if name.startswith(f"{prefix}.") or name == gateway_link(prefix):
+                route.send([delete_link(index)])
+                report(f"interface {name}")
+    if firewall.unload(layout.instance):
+        report(f"nft table inet {layout.instance}")
+    if layout.network_state.exists():
+        before = msgspec.json.decode(layout.network_state.read_bytes(), type=NetworkState)
+        if before.ip_forward != _IP_FORWARD.read_text(encoding="ascii").strip():
+            _IP_FORWARD.write_text(before.ip_forward + "\n", encoding="ascii")
+            report(f"net.ipv4.ip_forward = {before.ip_forward}")
+        layout.network_state.unlink()
+
+
+def parse_network(text: str) -> ipaddress.IPv4Network:
+    """The pod network from a setting.
+
+    Raises:
+        ValueError: it is no IPv4 network with room for a gateway and a pod.
+    """
+    network = ipaddress.IPv4Network(text)
+    if network.num_addresses < 8:
+        raise ValueError(f"--pod-cidr {text}: a network with at least 8 addresses is needed")
+    return network
