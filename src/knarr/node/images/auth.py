@@ -5,7 +5,6 @@ host, or to a token server of the same site (``auth.docker.io`` for ``registry-1
 """
 
 import base64
-import binascii
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -121,7 +120,7 @@ def credentials_from_docker_config(data: bytes) -> dict[str, Credentials]:
         raise ValueError(f"docker configuration: {error}") from error
     entries = document.get("auths", document) if isinstance(document, dict) else None
     if not isinstance(entries, dict):
-        raise TypeError("docker configuration: auths is not an object")
+        raise ValueError("docker configuration: auths is not an object")  # noqa: TRY004 - bad input
     return {
         _registry_of(name): _account(entry)
         for name, entry in entries.items()
@@ -139,7 +138,7 @@ def _account(entry: Mapping[str, Any]) -> Credentials:
     if entry.get("auth"):
         try:
             pair = base64.b64decode(str(entry["auth"]), validate=False).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise ValueError(
                 "docker configuration: auth is not base64 of 'user:password'"
             ) from error

@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -110,6 +111,8 @@ class _Writer:
         self._ancestors: set[str] = set()
         self._removed: set[str] = set()
         self._directory_times: dict[str, int] = {}
+        self._marks: set[str] = set()
+        self._opaque: set[str] = set()
 
     def add(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
         """Apply one entry.
@@ -132,15 +135,17 @@ class _Writer:
                 self.counts.devices += 1
             else:
                 self._make(archive, entry, path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, tarfile.TarError) as error:
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             cause = error.strerror if isinstance(error, OSError) else str(error)
             raise InvalidLayer(f"cannot unpack {entry.name!r}: {cause}") from error
 
     def finish(self) -> None:
-        """Set the times of directories, which writing into them has changed."""
+        """Drop whiteouts that have nothing to hide and set the times of directories."""
         self._rooted.forget()
+        if self._opaque:
+            self._drop_needless_marks()
         for path, moment in self._directory_times.items():
             head, _, name = path.rpartition("/")
             try:
@@ -148,6 +153,15 @@ class _Writer:
                 os.utime(name or ".", ns=(moment, moment), dir_fd=parent, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
                 continue
+
+    def _drop_needless_marks(self) -> None:
+        """In a directory that is not merged with one below, overlayfs would list the marks themselves."""
+        for path in self._marks:
+            head, _, name = path.rpartition("/")
+            hidden = any(above in self._opaque for above in _above(path))
+            mode = self._mode(head, name) if hidden else None
+            if mode is not None and stat.S_ISCHR(mode):
+                self._remove(head, name, mode)
 
     def _root(self, entry: tarfile.TarInfo) -> None:
         if not entry.isdir():
@@ -171,6 +185,9 @@ class _Writer:
 
     def _remember(self, path: str) -> None:
         self._made.add(path)
+        self._remember_above(path)
+
+    def _remember_above(self, path: str) -> None:
         while (path := path.rpartition("/")[0]) and path not in self._ancestors:
             self._ancestors.add(path)
 
@@ -205,6 +222,7 @@ class _Writer:
     def _whiteout(self, head: str, name: str) -> None:
         if name == _OPAQUE:
             self._rooted.ensure_directory(head)
+            self._remember_above(f"{head}/")
             self._make_opaque(head)
             return
         if name.startswith(_AUFS):
@@ -215,6 +233,7 @@ class _Writer:
         path = _join(head, hidden)
         self._removed.add(path)
         self._rooted.ensure_directory(head)
+        self._remember_above(path)
         mode = self._mode(head, hidden)
         if path in self._made or path in self._ancestors:
             # Whiteouts concern the layers below: what this layer brings stays, but alone.
@@ -225,6 +244,7 @@ class _Writer:
         if self._form == "overlay" and self._mode(head, hidden) is None:
             parent = self._rooted.directory(head)
             os.mknod(hidden, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=parent)
+            self._marks.add(path)
 
     def _make_opaque(self, path: str) -> None:
         """Nothing of the layers below shows through this directory."""
@@ -236,6 +256,7 @@ class _Writer:
     def _mark_opaque(self, path: str) -> None:
         if self._form != "overlay":
             return
+        self._opaque.add(path)
         if path:
             set_xattr(self._rooted.directory(path), ".", OPAQUE_XATTR, b"y")
         else:
@@ -253,6 +274,13 @@ class _Writer:
                 self._remove(path, name, mode)
             elif stat.S_ISDIR(mode):
                 self._prune(child)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories above a path, the root last."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _join(head: str, name: str) -> str:
