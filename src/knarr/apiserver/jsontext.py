@@ -113,9 +113,10 @@ def parse_yaml(text: bytes) -> Any:
 
 
 def _compose(text: str, yaml: Any) -> Any:
+    loader_type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     aliases = 0
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=loader_type):
         aliases += isinstance(event, yaml.AliasEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
@@ -123,7 +124,7 @@ def _compose(text: str, yaml: Any) -> Any:
             raise ValueError(f"more than {_MAX_ALIASES} aliases")
         if depth > MAX_DEPTH:
             raise _too_deep()
-    loader = yaml.SafeLoader(text)
+    loader = loader_type(text)
     try:
         return loader.get_single_node()
     finally:
@@ -141,6 +142,7 @@ _INT_FORMS = (
     (re.compile(r"[-+]?0x[0-9a-fA-F_]+"), 16),
     (re.compile(r"[-+]?0b[01_]+"), 2),
 )
+_LATER_NUMBER = re.compile(r"[-+]?([0-9][0-9_]*[eE][-+]?[0-9]+|0o[0-7_]+)")
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)([eE][-+]?[0-9]+)?")
 
 
@@ -183,7 +185,10 @@ class _Builder:
     @staticmethod
     def _scalar(node: Any) -> Any:
         text: str = node.value
-        if node.style in ("'", '"', "|", ">") or node.tag == "tag:yaml.org,2002:str":
+        if node.style in ("'", '"', "|", ">"):
+            return text
+        # The resolver calls 1e3 and 0o17 texts; Kubernetes' YAML calls them numbers.
+        if node.tag == "tag:yaml.org,2002:str" and not _LATER_NUMBER.fullmatch(text):
             return text
         if not node.tag.startswith("tag:yaml.org,2002:"):
             raise ValueError(f"tag {node.tag!r} is not allowed, line {node.start_mark.line + 1}")

@@ -307,7 +307,7 @@ async def test_a_damaged_file_is_refused_with_a_remedy(tmp_path):
         async with Store(path):
             pass
     path.write_bytes(raw[:4096] + os.urandom(len(raw) - 4096))
-    with pytest.raises(StoreUnusable, match="damaged|malformed"):
+    with pytest.raises(StoreUnusable, match=r"damaged|malformed"):
         async with Store(path):
             pass
 

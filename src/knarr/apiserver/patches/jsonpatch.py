@@ -6,7 +6,7 @@ from typing import Any
 from knarr.meta.errors import BadRequest, Cause, Invalid, TooLarge
 
 MAX_OPERATIONS = 10_000
-_MAX_NODES = 500_000
+_MAX_NODES = 100_000
 
 
 def json_patch(document: Any, operations: Any) -> Any:

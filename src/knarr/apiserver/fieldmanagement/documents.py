@@ -1,0 +1,310 @@
+"""Field sets of documents: which paths a document has, and how two documents differ."""
+
+from typing import Any, Final, NamedTuple
+
+from knarr.apiserver.fieldmanagement.elements import MergeProblem, field_element
+from knarr.apiserver.fieldmanagement.fieldset import EMPTY, MEMBER, FieldSet
+from knarr.apiserver.fieldmanagement.schema import (
+    ListRule,
+    MapRule,
+    MergeSchema,
+    Shape,
+    check_shape,
+    shape_of,
+)
+
+
+class Absent:
+    """The type of ``ABSENT``: there is no value, not even null."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two JSON values are equal; true is not 1."""
+    if left is right:
+        return True
+    if left != right:
+        return False
+    if isinstance(left, bool) or isinstance(right, bool):
+        return type(left) is type(right)
+    if isinstance(left, dict):
+        return all(same(value, right[name]) for name, value in left.items())
+    if isinstance(left, list):
+        return all(map(same, left, right))
+    return True
+
+
+# The paths of one document
+
+
+def field_set(document: Any, schema: MergeSchema, *, strict: bool = False) -> FieldSet:
+    """The paths of a document that an applier of it owns.
+
+    Args:
+        document: a JSON value.
+        schema: of the document.
+        strict: refuse shapes and fields that the schema does not have, and duplicate items.
+
+    Raises:
+        MergeProblem: the document does not fit its schema.
+    """
+    return _Paths(strict=strict).of(document, schema)
+
+
+class _Paths:
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+
+    def of(self, value: Any, schema: MergeSchema) -> FieldSet:
+        if self._strict:
+            check_shape(schema, value)
+        if isinstance(value, dict):
+            rule = schema.rule_for_map()
+            return MEMBER if rule.atomic else FieldSet.node(self._entries(value, rule))
+        if isinstance(value, list):
+            items = schema.rule_for_list()
+            return MEMBER if items.kind == "atomic" else self._items(value, items)
+        if value is None and not schema.scalar:
+            return _null(schema)
+        return MEMBER
+
+    def _entries(self, value: dict[str, Any], rule: MapRule) -> dict[str, FieldSet]:
+        children: dict[str, FieldSet] = {}
+        for name, item in value.items():
+            element = field_element(name)
+            if self._strict and not rule.allows(name):
+                raise MergeProblem("field not declared in schema", f".{name}")
+            try:
+                child = self.of(item, rule.child(name))
+            except MergeProblem as problem:
+                raise problem.under(element) from None
+            if item is None or item == {} or name not in rule.fields:
+                child = FieldSet(child.children, member=True)
+            if child:
+                children[element] = child
+        return children
+
+    def _items(self, value: list[Any], rule: ListRule) -> FieldSet:
+        children: dict[str, FieldSet] = {}
+        for index, item in enumerate(value):
+            element = _element(rule, item, index)
+            if element in children:
+                if self._strict:
+                    raise MergeProblem(f"duplicate entries for key {_shown(element)}")
+                children[element] = MEMBER
+                continue
+            try:
+                child = self.of(item, rule.item())
+            except MergeProblem as problem:
+                raise problem.under(element) from None
+            children[element] = FieldSet(child.children, member=True)
+        return FieldSet.node(children)
+
+
+def _null(schema: MergeSchema) -> FieldSet:
+    atomic = (schema.map is not None and schema.map.atomic) or (
+        schema.map is None and schema.list is not None and schema.list.kind == "atomic"
+    )
+    return MEMBER if atomic else EMPTY
+
+
+def _shown(element: str) -> str:
+    return MergeProblem("").under(element).path
+
+
+def _element(rule: ListRule, item: Any, index: int) -> str:
+    try:
+        return rule.element(item)
+    except MergeProblem as problem:
+        raise MergeProblem(f"element {index}: {problem.problem}") from None
+
+
+def with_named_fields(fields: FieldSet, schema: MergeSchema | None) -> FieldSet:
+    """The set with every declared field that leads to one of its paths.
+
+    A set of ``spec.a.b`` then also has ``spec`` and ``spec.a`` if these are declared fields; entries of
+    free maps and items of lists are not added.
+    """
+    children: dict[str, FieldSet] = {}
+    for element, child in fields.children.items():
+        inner: MergeSchema | None = None
+        declared = False
+        if schema is not None and element.startswith("f:"):
+            name = element[2:]
+            rule = schema.map
+            declared = rule is not None and name in rule.fields
+            inner = rule.child(name) if rule is not None else None
+        elif schema is not None and schema.list is not None:
+            inner = schema.list.item()
+        below = with_named_fields(child, inner) if child.children else child
+        children[element] = FieldSet(
+            below.children, member=child.member or (declared and bool(child.children))
+        )
+    return FieldSet.node(children, member=fields.member)
+
+
+# The difference of two documents
+
+
+class Comparison(NamedTuple):
+    """What changed between two documents, by path."""
+
+    added: FieldSet = EMPTY
+    modified: FieldSet = EMPTY
+    removed: FieldSet = EMPTY
+
+    def without(self, ignored: FieldSet) -> "Comparison":
+        """The same without what is at or below some paths."""
+        return Comparison(
+            self.added.without(ignored),
+            self.modified.without(ignored),
+            self.removed.without(ignored),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.modified or self.removed)
+
+
+_SAME: Final = Comparison()
+_ADDED: Final = Comparison(added=MEMBER)
+_MODIFIED: Final = Comparison(modified=MEMBER)
+_REMOVED: Final = Comparison(removed=MEMBER)
+
+
+def compare(old: Any, new: Any, schema: MergeSchema) -> Comparison:
+    """Which paths a change adds, modifies and removes.
+
+    Raises:
+        MergeProblem: an item of a set or map cannot be named.
+    """
+    return _compare(old, new, schema)
+
+
+def _compare(old: Any, new: Any, schema: MergeSchema) -> Comparison:
+    if old is new:
+        return _SAME
+    before = shape_of(old) if old is not ABSENT else None
+    after = shape_of(new) if new is not ABSENT else None
+    if before == after or after is None or old is ABSENT or before is None:
+        return _compare_shape(after or before or "scalar", old, new, schema)
+    left = _compare_shape(before, old, new, schema)
+    right = _compare_shape(after, old, new, schema)
+    return Comparison(*(one | other for one, other in zip(left, right, strict=True)))
+
+
+def _compare_shape(shape: Shape, old: Any, new: Any, schema: MergeSchema) -> Comparison:
+    match shape:
+        case "map":
+            rule = schema.rule_for_map()
+            left = old if isinstance(old, dict) else {}
+            right = new if isinstance(new, dict) else {}
+            if rule.atomic or not (left or right):
+                return _compare_leaf(old, new)
+            return _with_self(old, new, _compare_entries(left, right, rule))
+        case "list":
+            items = schema.rule_for_list()
+            first = old if isinstance(old, list) else []
+            second = new if isinstance(new, list) else []
+            if items.kind == "atomic" or not (first or second):
+                return _compare_leaf(old, new)
+            return _with_self(old, new, _compare_items(first, second, items))
+        case _:
+            return _compare_leaf(old, new)
+
+
+def _compare_leaf(old: Any, new: Any) -> Comparison:
+    if old is ABSENT:
+        return _ADDED
+    if new is ABSENT:
+        return _REMOVED
+    return _SAME if same(old, new) else _MODIFIED
+
+
+def _with_self(old: Any, new: Any, found: Comparison) -> Comparison:
+    if old is ABSENT:
+        return found._replace(added=FieldSet(found.added.children, member=True))
+    if new is ABSENT:
+        return found._replace(removed=FieldSet(found.removed.children, member=True))
+    return found
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self._parts: tuple[dict[str, FieldSet], ...] = ({}, {}, {})
+
+    def add(self, element: str, found: Comparison) -> None:
+        if found is _SAME:
+            return
+        for part, fields in zip(self._parts, found, strict=True):
+            if fields:
+                known = part.get(element)
+                part[element] = fields if known is None else known | fields
+
+    def result(self) -> Comparison:
+        if not any(self._parts):
+            return _SAME
+        return Comparison(*map(FieldSet.node, self._parts))
+
+
+def _compare_entries(left: dict[str, Any], right: dict[str, Any], rule: MapRule) -> Comparison:
+    found = _Collector()
+    for name in (*left, *(name for name in right if name not in left)):
+        old, new = left.get(name, ABSENT), right.get(name, ABSENT)
+        if old is new:
+            continue
+        element = field_element(name)
+        try:
+            found.add(element, _compare(old, new, rule.child(name)))
+        except MergeProblem as problem:
+            raise problem.under(element) from None
+    return found.result()
+
+
+def grouped(items: list[Any], rule: ListRule) -> dict[str, list[Any]]:
+    """The items of a set or map by their element; more than one are duplicates.
+
+    Raises:
+        MergeProblem: an item cannot be named.
+    """
+    groups: dict[str, list[Any]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(_element(rule, item, index), []).append(item)
+    return groups
+
+
+def _compare_items(first: list[Any], second: list[Any], rule: ListRule) -> Comparison:
+    found = _Collector()
+    left, right = grouped(first, rule), grouped(second, rule)
+    for element in (*left, *(element for element in right if element not in left)):
+        try:
+            _compare_group(
+                element, left.get(element, []), right.get(element, []), rule.item(), found
+            )
+        except MergeProblem as problem:
+            raise problem.under(element) from None
+    return found.result()
+
+
+def _compare_group(
+    element: str, left: list[Any], right: list[Any], schema: MergeSchema, found: _Collector
+) -> None:
+    if len(left) <= 1 and len(right) <= 1:
+        old = left[0] if left else ABSENT
+        new = right[0] if right else ABSENT
+        found.add(element, _compare(old, new, schema))
+    elif len(left) > 1 and len(right) > 1:
+        found.add(element, _SAME if same(left, right) else _MODIFIED)
+    elif len(left) > 1:
+        # duplicates are owned as one; a single item that stays is new
+        if right:
+            found.add(element, _compare(ABSENT, right[0], schema))
+        found.add(element, _REMOVED)
+    else:
+        if left:
+            found.add(element, _compare(left[0], ABSENT, schema))
+        found.add(element, _ADDED)
