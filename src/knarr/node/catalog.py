@@ -22,10 +22,8 @@ class NodeImages:
         """Every image that is complete here."""
         return self._store.list()
 
-    async def resolve(
-        self, reference: str, namespace: str, pull_secrets: tuple[str, ...]
-    ) -> tuple[str, str]:
-        """The digest behind a reference, and the reference by digest.
+    async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
+        """The reference by digest: ``host/name@sha256:…``.
 
         An image that is on this machine answers for its tag, so that deploying works offline and at once;
         ``knarr image pull`` brings a tag up to date. Otherwise the registry is asked.
@@ -44,7 +42,7 @@ class NodeImages:
         else:
             credentials = self._credentials(namespace, pull_secrets)
             digest = await self._puller.resolve_digest(parsed, credentials)
-        return digest, str(parsed.at(digest))
+        return str(parsed.at(digest))
 
     def _credentials(self, namespace: str, names: tuple[str, ...]) -> Mapping[str, Credentials]:
         found = [self._sources.secret(namespace, name) for name in names]

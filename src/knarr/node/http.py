@@ -38,10 +38,8 @@ class ImageCatalog(Protocol):
         """Every image that is complete here."""
         ...
 
-    async def resolve(
-        self, reference: str, namespace: str, pull_secrets: tuple[str, ...]
-    ) -> tuple[str, str]:
-        """The digest behind a reference, and the reference by digest.
+    async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
+        """The reference by digest: ``host/name@sha256:…``.
 
         Raises:
             ImageError: it cannot be resolved.
@@ -112,13 +110,13 @@ class NodeApi:
         except msgspec.DecodeError as error:
             raise BadRequest(f"the body is no resolve request: {error}") from error
         try:
-            digest, reference = await self._images.resolve(
+            digest = await self._images.resolve(
                 wanted.reference, wanted.namespace, wanted.pull_secrets
             )
         except ImageError as error:
             code = 503 if error.retryable else 400
             raise StatusError(error.message, code=code, reason=error.reason) from error
-        return _json({"digest": digest, "reference": reference})
+        return _json({"digest": digest})
 
     # --- logs -----------------------------------------------------------------------------------------
 
