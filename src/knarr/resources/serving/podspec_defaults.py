@@ -49,6 +49,15 @@ def normalize_spec(spec: RevisionSpec) -> RevisionSpec:
     )
 
 
+def normalize_template(template: RevisionTemplate | None) -> RevisionTemplate:
+    """A template as Go would write it."""
+    found = template or RevisionTemplate()
+    return RevisionTemplate(
+        metadata=normalize_metadata(found.metadata),
+        spec=normalize_spec(found.spec or RevisionSpec()),
+    )
+
+
 def _normalize_container(container: Container) -> Container:
     resources = container.resources or ResourceRequirements()
     return replace(
@@ -111,17 +120,15 @@ def default_template(
     A template whose name the user chose and did not change is left as it is: new defaults would look
     like a change that asks for a new name.
     """
-    found = template or RevisionTemplate()
-    metadata = normalize_metadata(found.metadata)
-    spec = normalize_spec(found.spec or RevisionSpec())
-    kept = previous is not None and previous.metadata is not None
-    if kept and metadata.name and metadata.name == (previous_name(previous)):
-        return RevisionTemplate(metadata=metadata, spec=spec)
-    spec = default_spec(spec, parent, defaults, features, creating=creating)
-    return RevisionTemplate(metadata=metadata, spec=spec)
+    found = normalize_template(template)
+    name = chosen_name(found)
+    if name and name == chosen_name(previous):
+        return found
+    spec = found.spec or RevisionSpec()
+    return replace(found, spec=default_spec(spec, parent, defaults, features, creating=creating))
 
 
-def previous_name(template: RevisionTemplate | None) -> str:
+def chosen_name(template: RevisionTemplate | None) -> str:
     """The name the user chose for the Revision, or nothing."""
     return template.metadata.name if template and template.metadata else ""
 

@@ -33,6 +33,7 @@ from knarr.resources.serving.container_validation import (
 from knarr.resources.serving.diff import short_diff
 from knarr.resources.serving.metadata import listed, prefix_problems
 from knarr.resources.serving.podspec import RevisionSpec, RevisionTemplate
+from knarr.resources.serving.podspec_defaults import normalize_template
 from knarr.resources.serving.volume_validation import unsupported, volumes_errors
 
 _NEVER = (
@@ -126,7 +127,8 @@ def name_change_errors(
     name = after.metadata.name if after.metadata else ""
     if not name or before.metadata is None or before.metadata.name != name:
         return []
-    difference = short_diff("{*v1.RevisionTemplateSpec}", before, after)
+    root = "{*v1.RevisionTemplateSpec}"
+    difference = short_diff(root, normalize_template(before), normalize_template(after))
     if not difference:
         return []
     text = "Saw the following changes without a name change (-old +new)"

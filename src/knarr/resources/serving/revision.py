@@ -72,7 +72,8 @@ def validate_revision(revision: Revision, admission: Admission) -> tuple[FieldEr
     if admission.operation == "CREATE":
         return (*errors, *at("spec", spec_errors(spec, configs)))
     before = admission.old.spec if isinstance(admission.old, Revision) else None
-    difference = short_diff("{v1.RevisionSpec}", before or RevisionSpec(), spec)
+    before = normalize_spec(before or RevisionSpec())
+    difference = short_diff("{v1.RevisionSpec}", before, normalize_spec(spec))
     if difference:
         message = "Immutable fields changed (-old +new)"
         return (FieldError(message=message, paths=("spec",), details=difference),)
