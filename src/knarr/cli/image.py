@@ -3,6 +3,9 @@
 The store is shared by processes, so these commands work whether Knarr runs or not.
 """
 
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,12 +41,24 @@ def register(app: typer.Typer) -> None:
     app.add_typer(images, name="image")
 
 
-def store_of(target: Target) -> "ImageStore":
-    """The instance's image store, able to pull."""
-    from knarr.node.images.pull import RegistryPuller
+def local_store(target: Target) -> "ImageStore":
+    """The instance's image store, without the means to pull."""
     from knarr.node.images.store import ImageStore
 
-    return ImageStore(target.paths.images, puller=RegistryPuller())
+    return ImageStore(target.paths.images)
+
+
+@asynccontextmanager
+async def opened(target: Target) -> AsyncIterator["ImageStore"]:
+    """The instance's image store, able to pull."""
+    # Imported here: most commands never touch an image.
+    from knarr.node.images.pull import RegistryPuller
+    from knarr.node.images.registry import RegistryClient
+    from knarr.node.images.store import ImageStore
+
+    rng = random.Random()  # noqa: S311 - jitter of retries
+    async with RegistryClient(clock=target.clock, rng=rng) as client:
+        yield ImageStore(target.paths.images, puller=RegistryPuller(client))
 
 
 def load(
@@ -63,11 +78,16 @@ def load(
         if not archive.exists():
             raise CommandError(f"{archive} does not exist", code=ExitCode.NOT_FOUND)
         with STDERR.status(f"loading {archive}") as spinner:
-            records = run(
-                lambda: store_of(target).load(
-                    archive, reference=reference, progress=lambda event: spinner.update(str(event))
-                )
-            )
+
+            async def body() -> "tuple[ImageRecord, ...]":
+                async with opened(target) as store:
+                    return await store.load(
+                        archive,
+                        reference=reference,
+                        progress=lambda event: spinner.update(str(event)),
+                    )
+
+            records = run(body)
         _show(records, output)
 
 
@@ -82,12 +102,16 @@ def pull(
     """
     target = target_of(context)
     with reported(), STDERR.status(f"pulling {reference}") as spinner:
-        record = run(
-            lambda: store_of(target).ensure(
-                reference, policy="Always", progress=lambda event: spinner.update(str(event))
-            )
-        )
-        _show((record,), output)
+
+        async def body() -> "ImageRecord":
+            async with opened(target) as store:
+                return await store.ensure(
+                    reference,
+                    policy="Always",
+                    progress=lambda event: spinner.update(str(event)),
+                )
+
+        _show((run(body),), output)
 
 
 def list_images(context: typer.Context, output: Output = OutputFormat.TEXT) -> None:
@@ -96,7 +120,7 @@ def list_images(context: typer.Context, output: Output = OutputFormat.TEXT) -> N
     Example: knarr image list
     """
     with reported():
-        _show(store_of(target_of(context)).list(), output)
+        _show(local_store(target_of(context)).list(), output)
 
 
 def remove(
@@ -109,7 +133,7 @@ def remove(
     """
     target = target_of(context)
     with reported():
-        store = store_of(target)
+        store = local_store(target)
         for reference in references:
             if not store.remove(reference):
                 raise CommandError(f"no image {reference}", "knarr image list", ExitCode.NOT_FOUND)

@@ -3,6 +3,7 @@
 Imports next to nothing, so that the process's memory is Rust's.
 """
 
+import os
 import sys
 
 from knarr.dataplane._native import DataplaneFault, run
@@ -17,7 +18,7 @@ def main(arguments: list[str]) -> int:
         arguments: ``--config`` and a path to a JSON object, without the program's name.
 
     Returns:
-        The exit code: 0 after SIGTERM, 1 when it cannot start, 2 for wrong arguments.
+        The exit code: 0 after SIGTERM, EX_CONFIG when it cannot start, 2 for wrong arguments.
     """
     if len(arguments) != 2 or arguments[0] != "--config":
         sys.stderr.write(_USAGE)
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
         run(config)
     except (DataplaneFault, OSError) as error:
         sys.stderr.write(f"knarr dataplane: {error}\n")
-        return 1
+        return os.EX_CONFIG
     return 0
 
 
