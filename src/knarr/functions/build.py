@@ -39,7 +39,7 @@ from knarr.node.images.records import (
     no_progress,
 )
 from knarr.node.images.reference import LOCAL_REGISTRY, parse_reference
-from knarr.node.images.store import ImageStore
+from knarr.node.images.store import HOST_LABEL, ImageStore
 
 HOST = "host"
 _KEPT_BUILDS = 10
@@ -323,7 +323,7 @@ def _image_config(
         "Cmd": [],
         "WorkingDir": APP_DIRECTORY,
         "ExposedPorts": {"8080/tcp": {}},
-        "Labels": {**(base.config.get("Labels") or {}), "dev.knarr.base": base_name},
+        "Labels": {**(base.config.get("Labels") or {}), HOST_LABEL: base_name},
     }
     return {
         "architecture": host_platform().architecture,

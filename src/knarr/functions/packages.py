@@ -6,11 +6,13 @@ layers are kept, the least recently used go.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -161,6 +163,7 @@ async def _run(argv: tuple[str, ...], directory: Path, tell: Callable[[str], Non
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=_LINE_BYTES,
+        start_new_session=True,
     )
     tail: list[str] = []
     try:
@@ -169,8 +172,10 @@ async def _run(argv: tuple[str, ...], directory: Path, tell: Callable[[str], Non
             tell(line)
         code = await process.wait()
     except BaseException:
-        if process.returncode is None:
-            process.kill()
+        # The whole session: installers start compilers.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
         raise
     if code != 0:
         raise BuildError(f"installing dependencies failed (exit code {code})", "\n".join(tail))

@@ -154,9 +154,10 @@ def _from_procfile(folder: Folder, *, has_python: bool) -> _Choice | None:
     for line in text.splitlines():
         match = re.fullmatch(r"web:\s*(\S.*)", line.strip())
         if match:
-            words = match[1].split()
-            needs = (words[0],) if words[0] in SERVERS else ()
-            return _Choice(_shell_words(match[1]), "Procfile (web)", needs, python=has_python)
+            first = match[1].split()[0]
+            needs = (first,) if first in SERVERS else ()
+            python = has_python or bool(needs) or first.startswith("python")
+            return _Choice(_shell_words(match[1]), "Procfile (web)", needs, python=python)
     raise BuildError("Procfile has no line that begins with 'web:'")
 
 

@@ -1,5 +1,10 @@
+import asyncio
 import datetime as dt
+import hashlib
+import io
+import json
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ from knarr.functions.errors import BuildError
 from knarr.functions.hostbase import Interpreter, plan_host_base, this_interpreter
 from knarr.functions.packages import Installer, Target, cache_key, install_command, rewrite_shebang
 from knarr.functions.plan import Requirements
+from knarr.node.images.manifests import host_platform
 from knarr.node.images.store import ImageStore
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -190,3 +196,131 @@ def test_scripts_get_the_images_interpreter():
     long = b"#!/bin/sh\n'''exec' \"/very long/python\" \"$0\" \"$@\"\n' '''\nx\n"
     assert rewrite_shebang(long, "/p") == b"#!/p\nx\n"
     assert rewrite_shebang(b"#!/bin/sh\necho\n", "/p") == b"#!/bin/sh\necho\n"
+
+
+def python_image(tmp_path, make_layer, env):
+    """An OCI layout like python:3.12-slim."""
+    layer = make_layer
+    digest = "sha256:" + hashlib.sha256(layer).hexdigest()
+    config = json.dumps(
+        {
+            "architecture": host_platform().architecture,
+            "os": "linux",
+            "config": {"Env": env, "User": "1000", "Labels": {"a": "b"}, "Cmd": ["python3"]},
+            "rootfs": {"type": "layers", "diff_ids": [digest]},
+        }
+    ).encode()
+    path = tmp_path / "base"
+    blobs = path / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def put(media_type, data):
+        (blobs / hashlib.sha256(data).hexdigest()).write_bytes(data)
+        return {
+            "mediaType": media_type,
+            "digest": "sha256:" + hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+        }
+
+    manifest = {
+        "schemaVersion": 2,
+        "config": put("application/vnd.oci.image.config.v1+json", config),
+        "layers": [put("application/vnd.oci.image.layer.v1.tar", layer)],
+    }
+    entry = put("application/vnd.oci.image.manifest.v1+json", json.dumps(manifest).encode())
+    (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    return path
+
+
+def tar_with(*names):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "platform"),
+    [("lib/ld-musl-x86_64.so.1", "musllinux_1_2_"), ("lib/libc.so", "manylinux_2_28_")],
+)
+async def test_a_folder_on_top_of_a_python_image(store, tmp_path, monkeypatch, file, platform):
+    layout = python_image(
+        tmp_path, tar_with(file), ["PATH=/usr/local/bin:/usr/bin", "PYTHON_VERSION=3.12.4"]
+    )
+    await store.load(layout, reference="python:3.12")
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "main.py").write_text("import dep")
+    (source / "requirements.txt").write_text("dep==1\n")
+    script = f'echo "$@" > {tmp_path}/argv; while [ $1 != --target ]; do shift; done; echo x=1 > $2/dep.py'
+    monkeypatch.setattr(
+        packages, "find_installer", lambda: Installer("pip", ("/bin/sh", "-c", script, "sh"))
+    )
+
+    record = await build_image(source, store, name="x", now=NOW, base="python:3.12")
+
+    assert f"--platform {platform}" in (tmp_path / "argv").read_text()
+    assert "--python-version 3.12 --only-binary :all:" in (tmp_path / "argv").read_text()
+    assert record.host_binds == ()
+    assert record.config.entrypoint == ("python3", "main.py")
+    assert record.config.cmd == ()
+    assert record.config.user == "1000"
+    assert record.config.labels == {"a": "b", "dev.knarr.base": "python:3.12"}
+    env = dict(item.split("=", 1) for item in record.config.env)
+    assert env["PATH"] == "/deps/bin:/usr/local/bin:/usr/bin"
+    assert env["PYTHONPATH"] == "/deps"
+    root = await store.layers(record)
+    assert len(root.lower_dirs) in {1, 3}
+    files = {path.name for low in root.lower_dirs for path in low.rglob("*") if path.is_file()}
+    assert {"main.py", "dep.py"} <= files
+    assert not any(name.endswith(".pyc") for name in files)
+
+
+async def test_dependencies_need_to_know_the_python_of_the_base(store, tmp_path):
+    await store.load(python_image(tmp_path, tar_with("x"), []), reference="thing")
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "main.py").write_text("import dep")
+    assert (await build_image(source, store, name="x", now=NOW, base="thing")).config.entrypoint
+    (source / "requirements.txt").write_text("dep==1\n")
+    with pytest.raises(BuildError, match="PYTHON_VERSION"):
+        await build_image(source, store, name="x", now=NOW, base="thing")
+
+
+async def test_a_binary_needs_no_interpreter(store, tmp_path):
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "hello").write_bytes(Path("/bin/true").resolve().read_bytes())
+    (source / "hello").chmod(0o700)
+    record = await build_image(source, store, name="x", now=NOW)
+    assert record.config.entrypoint == ("/app/hello",)
+    assert not any(bind.target == "/opt/python" for bind in record.host_binds)
+    app = (await store.layers(record)).lower_dirs[0] / "app" / "hello"
+    assert app.exists()
+
+
+async def test_a_cancelled_build_ends_the_installer_and_leaves_nothing(
+    store, tmp_path, monkeypatch
+):
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "main.py").write_text("import dep")
+    (source / "requirements.txt").write_text("dep==1\n")
+    argv = ("/bin/sh", "-c", "echo started $$; exec sleep 1000")
+    monkeypatch.setattr(packages, "find_installer", lambda: Installer("pip", argv))
+    started = asyncio.Event()
+    pids = []
+
+    def watch(event):
+        if event.message.startswith("started"):
+            pids.append(int(event.message.split()[1]))
+            started.set()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(build_image(source, store, name="x", now=NOW, progress=watch))
+        await started.wait()
+        task.cancel()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    assert list(store.scratch.iterdir()) == []

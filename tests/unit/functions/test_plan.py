@@ -100,6 +100,12 @@ def test_what_a_folder_runs(texts, expected):
     assert command(texts) == expected
 
 
+def test_a_procfile_brings_python_only_when_it_is_needed():
+    assert plan_build(folder({"Procfile": "web: python3 -m http.server"}), "x86_64").python
+    assert plan_build(folder({"Procfile": "web: gunicorn x:y"}), "x86_64").python
+    assert not plan_build(folder({"Procfile": "web: ./run", "run": ""}), "x86_64").python
+
+
 def test_the_only_executable_is_the_program_and_needs_no_python():
     plan = plan_build(folder({"readme.txt": ""}, hello=ELF), "x86_64")
     assert plan.command == ("/app/hello",)

@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 
 import pytest
@@ -184,6 +185,9 @@ async def test_garbage_collection_keeps_what_is_named_or_in_use(store, make, tmp
         records += await store.load(layout)
         await store.layers(records[-1])
     (store.scratch / "leftover").mkdir()
+    (store.root / "partial" / "new").touch()
+    (store.root / "partial" / "old").touch()
+    os.utime(store.root / "partial" / "old", (1, 1))
     store.remove("x/a:1")
     store.remove("x/b:1")
 
@@ -195,6 +199,7 @@ async def test_garbage_collection_keeps_what_is_named_or_in_use(store, make, tmp
     assert await store.layers(records[2])
     assert store.resolve(f"x/a@{records[0].digest}") is None
     assert list(store.scratch.iterdir()) == []
+    assert [path.name for path in (store.root / "partial").iterdir()] == ["new"]
     assert (await store.collect_garbage({records[1].digest})).images == 0
 
 
@@ -207,9 +212,10 @@ async def test_host_binds_come_from_the_store_and_must_exist(store, make, tmp_pa
             store.blobs.put(data)
         plain = store.add_image(manifest, ["knarr.local/x"])
         assert plain.host_binds == ()
-        bound = store.add_image(
-            manifest, ["knarr.local/x"], host_binds=(HostBind(str(tmp_path), "/usr"),)
-        )
+        with pytest.raises(HostBaseMissing, match="another machine"):
+            await store.layers(plain)
+        binds = (HostBind(str(tmp_path), "/usr"),)
+        bound = store.add_image(manifest, ["knarr.local/x"], host_binds=binds)
     assert store.resolve("knarr.local/x").host_binds == bound.host_binds
     assert (await store.layers(bound)).binds == bound.host_binds
     gone = store.add_image(manifest, [], host_binds=(HostBind(str(tmp_path / "no"), "/usr"),))

@@ -1,7 +1,7 @@
 """Garbage collection: mark from references and running sandboxes, sweep blobs, layers and leftovers.
 
 Runs under the store's exclusive lock, so everything in ``tmp`` belongs to a process that is gone. Downloads
-to resume stay: the next pull of the same blob goes on with them.
+to resume stay for a day after their last byte.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,12 +12,15 @@ import msgspec
 
 from knarr.node.images.catalog import Catalog, read_manifest
 from knarr.node.images.errors import ImageError
-from knarr.node.images.files import remove_tree
+from knarr.node.images.files import remove_tree, temporary_name
 from knarr.node.images.layers import LayerCache
 from knarr.node.images.records import ImageRecord
 
 if TYPE_CHECKING:
     from knarr.node.images.store import ImageStore
+
+
+_PART_AGE_S = 24 * 3600
 
 
 class CollectReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,7 @@ def collect(
     for name in doomed:
         layers.remove(name)
         tell(name)
+    _remove_old_parts(store)
     for leftover in list(store.scratch.iterdir()):
         _remove(leftover)
     for lock in list(store.locks.iterdir()):
@@ -78,6 +82,16 @@ def _blobs_of(store: "ImageStore", records: Iterable[ImageRecord]) -> Iterable[s
             yield read_manifest(manifest, record.digest, store.limits).config.digest
         except (FileNotFoundError, ImageError):
             continue
+
+
+def _remove_old_parts(store: "ImageStore") -> None:
+    """Ages are measured by the file system's own clock, which also wrote the other times."""
+    probe = temporary_name(store.scratch, "now")
+    probe.touch()
+    now = probe.stat().st_mtime
+    for part in list((store.root / "partial").iterdir()):
+        if now - part.stat().st_mtime > _PART_AGE_S:
+            part.unlink()
 
 
 def _remove(path: Path) -> None:

@@ -107,7 +107,8 @@ class EntryMaker:
                     raise InvalidLayer(f"archive ends inside {entry.name!r}")
                 left -= len(data)
                 _write(file.fileno(), data, sparse=entry.sparse is not None)
-            file.truncate(entry.size)
+            if entry.sparse is not None:
+                file.truncate(entry.size)
 
     def _symlink(
         self, _archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, parent: int

@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from knarr.kits.clock import Clock
 from knarr.node.images.blobs import CHUNK
 from knarr.node.images.catalog import Manifest, read_manifest
 from knarr.node.images.errors import (
@@ -83,6 +85,21 @@ class RegistryPuller:
             return None
         manifest = store.blobs.read(same.digest, store.limits.manifest_bytes)
         return Pulled(manifest, (digest,) if digest != same.digest else ())
+
+
+@contextlib.asynccontextmanager
+async def pulling_store(
+    root: Path, *, clock: Clock, rng: random.Random
+) -> AsyncIterator[ImageStore]:
+    """A store that can pull, with a registry client of its own; for commands that run once.
+
+    Args:
+        root: ``<data>/images``.
+        clock: for the expiry of tokens.
+        rng: for jitter.
+    """
+    async with RegistryClient(clock=clock, rng=rng) as client:
+        yield ImageStore(root, puller=RegistryPuller(client))
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ from knarr.node.images.records import (
 )
 from knarr.node.images.reference import Reference, parse_reference
 
+HOST_LABEL = "dev.knarr.base"
 _DIRECTORIES = (
     "blobs/sha256",
     "images",
@@ -342,6 +343,12 @@ def hash_name(text: str) -> str:
 
 
 def _check_binds(image: ImageRecord) -> None:
+    """The label of an image is only ever believed when it says that something is missing."""
+    if image.config.labels.get(HOST_LABEL) == "host" and not image.host_binds:
+        raise HostBaseMissing(
+            f"image {image.reference} was built on another machine's interpreter (base host): build "
+            "it here, or with --base and a base image"
+        )
     for bind in image.host_binds:
         if not Path(bind.source).exists():
             raise HostBaseMissing(
