@@ -54,10 +54,7 @@ impl Config {
         if !config.drain_deadline_s.is_finite() || config.drain_deadline_s < 0.0 {
             return Err("configuration: drain_deadline_s must be a number of seconds".to_owned());
         }
-        if config
-            .metrics_listen
-            .is_some_and(|address| !address.ip().is_loopback())
-        {
+        if config.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) {
             return Err("configuration: metrics_listen must be a loopback address".to_owned());
         }
         Ok(config)
@@ -86,14 +83,8 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (json, named) in [
             (r#"{"gateway":"g"}"#, "external_listen"),
-            (
-                r#"{"gateway":"g","external_listen":["x"],"server_socket":"s"}"#,
-                "socket address",
-            ),
-            (
-                r#"{"gateway":"g","external_listen":[],"server_socket":"s","more":1}"#,
-                "more",
-            ),
+            (r#"{"gateway":"g","external_listen":["x"],"server_socket":"s"}"#, "socket address"),
+            (r#"{"gateway":"g","external_listen":[],"server_socket":"s","more":1}"#, "more"),
             (
                 r#"{"gateway":"g","external_listen":[],"server_socket":"s","worker_threads":0}"#,
                 "worker_threads",

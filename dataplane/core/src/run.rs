@@ -78,26 +78,16 @@ pub async fn serve(
     let listeners = listeners(&config)?;
     let access_log = match &config.access_log {
         Some(path) => Some(Arc::new(AccessLog::open(path).map_err(|error| {
-            Fault(format!(
-                "cannot write the access log {}: {error}",
-                path.display()
-            ))
+            Fault(format!("cannot write the access log {}: {error}", path.display()))
         })?)),
         None => None,
     };
     let (cold, cold_revisions) = mpsc::unbounded_channel();
     let table = Arc::new(Table::new(Registry::new(cold)));
     let (session, outbox) = Session::new(config.server_socket, config.gateway, Arc::clone(&table));
-    let gateway = Gateway::new(
-        Arc::clone(&table),
-        outbox.clone(),
-        access_log.clone(),
-        connection_limit(),
-    );
-    let activator = Activator::new(
-        config.activate_socket.unwrap_or_default(),
-        Arc::clone(&table),
-    );
+    let gateway =
+        Gateway::new(Arc::clone(&table), outbox.clone(), access_log.clone(), connection_limit());
+    let activator = Activator::new(config.activate_socket.unwrap_or_default(), Arc::clone(&table));
     let cold_path = ColdPath::new(Arc::clone(&activator), outbox, cold_revisions);
     let mut background = vec![
         tokio::spawn(session.run()),
@@ -105,35 +95,20 @@ pub async fn serve(
         tokio::spawn(cold_path.run()),
     ];
     for (listener, visibility) in listeners.traffic {
-        background.push(tokio::spawn(
-            Arc::clone(&gateway).listen(listener, visibility),
-        ));
+        background.push(tokio::spawn(Arc::clone(&gateway).listen(listener, visibility)));
     }
     if let Some(listener) = listeners.metrics {
         let counters = Arc::clone(&gateway.counters);
-        let admin = Arc::new(Admin {
-            table,
-            counters,
-            access_log,
-        });
+        let admin = Arc::new(Admin { table, counters, access_log });
         background.push(tokio::spawn(admin.run(listener)));
     }
     log::info("data plane serves", &[]);
     stop.await;
-    log::info(
-        "data plane drains",
-        &[("open", &gateway.open().to_string())],
-    );
+    log::info("data plane drains", &[("open", &gateway.open().to_string())]);
     gateway.close();
-    if tokio::time::timeout(deadline, gateway.closed())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(deadline, gateway.closed()).await.is_err() {
         let open = gateway.open().to_string();
-        log::warn(
-            "drain deadline passed; cutting what is open",
-            &[("open", &open)],
-        );
+        log::warn("drain deadline passed; cutting what is open", &[("open", &open)]);
     }
     for task in background {
         task.abort();
@@ -166,15 +141,11 @@ fn listeners(config: &Config) -> Result<Listeners, Fault> {
 /// Clients at once: each may need a second file for its replica, within 80 % of what we may open.
 fn connection_limit() -> usize {
     let files = open_file_limit().unwrap_or(1_024);
-    (files.saturating_mul(4) / 5 / 2)
-        .saturating_sub(SPARE_FILES)
-        .max(LEAST_CONNECTIONS)
+    (files.saturating_mul(4) / 5 / 2).saturating_sub(SPARE_FILES).max(LEAST_CONNECTIONS)
 }
 
 fn open_file_limit() -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
     line.split_whitespace().nth(3)?.parse().ok()
 }

@@ -10,11 +10,7 @@ use common::{replica, revision, Bed, HOST};
 #[tokio::test]
 async fn a_request_reaches_the_replica_and_its_answer_the_client() {
     let backend = Backend::saying("hi").await;
-    let bed = Bed::with(revision(
-        "default/hello-1",
-        vec![replica("r1", backend.address)],
-    ))
-    .await;
+    let bed = Bed::with(revision("default/hello-1", vec![replica("r1", backend.address)])).await;
     let mut client = Client::connect(bed.external).await;
     for _ in 0..3 {
         let answer = client.get("/a?b=c").await;
@@ -31,13 +27,7 @@ async fn a_request_reaches_the_replica_and_its_answer_the_client() {
         seen[0].header("forwarded"),
         Some("for=127.0.0.1;host=hello.default.localhost;proto=http")
     );
-    assert_eq!(
-        backend
-            .connections
-            .load(std::sync::atomic::Ordering::SeqCst),
-        1,
-        "pooled"
-    );
+    assert_eq!(backend.connections.load(std::sync::atomic::Ordering::SeqCst), 1, "pooled");
     bed.stop().await;
 }
 
@@ -55,29 +45,18 @@ async fn bodies_pass_both_ways() {
         .into_bytes()
     })
     .await;
-    let bed = Bed::with(revision(
-        "default/hello-1",
-        vec![replica("r1", backend.address)],
-    ))
-    .await;
+    let bed = Bed::with(revision("default/hello-1", vec![replica("r1", backend.address)])).await;
     let mut client = Client::connect(bed.external).await;
     let text = "x".repeat(300_000);
     client
-        .send(format!(
-            "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n",
-            text.len()
-        ))
+        .send(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n", text.len()))
         .await;
     client.send(&text).await;
     assert_eq!(client.answer().await.body, text);
     client
-        .send(format!(
-            "POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ))
+        .send(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n"))
         .await;
-    client
-        .send("5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\n\r\n")
-        .await;
+    client.send("5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\n\r\n").await;
     assert_eq!(client.answer().await.body, "hello world");
     assert_eq!(client.get("/").await.body, "");
     bed.stop().await;
@@ -91,11 +70,7 @@ async fn what_is_not_known_is_404_and_without_configuration_503() {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("retry-after"), Some("1"));
     let known = revision("default/hello-1", vec![replica("r1", backend.address)]);
-    bed.configure(
-        vec![common::ingress(&[(100, "default/hello-1")])],
-        vec![known],
-    )
-    .await;
+    bed.configure(vec![common::ingress(&[(100, "default/hello-1")])], vec![known]).await;
     assert_eq!(get(bed.external, HOST, "/").await.status, 200);
     assert_eq!(get(bed.external, "other.localhost", "/").await.status, 404);
     bed.stop().await;

@@ -4,12 +4,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-create_exception!(
-    _native,
-    DataplaneFault,
-    PyException,
-    "The data plane cannot start or go on."
-);
+create_exception!(_native, DataplaneFault, PyException, "The data plane cannot start or go on.");
 
 /// Runs the data plane until SIGTERM or SIGINT, without the GIL.
 #[pyfunction]
@@ -21,9 +16,7 @@ fn run(python: Python<'_>, config_json: &[u8]) -> PyResult<()> {
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(fault)) => Err(DataplaneFault::new_err(fault.to_string())),
-        Err(_) => Err(DataplaneFault::new_err(
-            "the data plane panicked; its log says where",
-        )),
+        Err(_) => Err(DataplaneFault::new_err("the data plane panicked; its log says where")),
     }
 }
 

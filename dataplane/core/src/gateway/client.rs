@@ -61,8 +61,7 @@ impl Client {
 
     pub(super) fn end(&self, now: Instant) {
         let since = now.saturating_duration_since(self.began).as_millis();
-        self.last_end
-            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.last_end.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Release);
     }
 

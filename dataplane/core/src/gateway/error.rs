@@ -44,14 +44,10 @@ impl Failure {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "no service has this path"),
             Self::Probe => (StatusCode::BAD_REQUEST, "a probe request must name a hash"),
             Self::NotConfigured => (StatusCode::SERVICE_UNAVAILABLE, "no configuration yet"),
-            Self::UnknownRevision => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the revision is not configured",
-            ),
-            Self::QueueFull => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "pending request queue full",
-            ),
+            Self::UnknownRevision => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the revision is not configured")
+            }
+            Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "pending request queue full"),
             Self::QueueTimeout => (StatusCode::GATEWAY_TIMEOUT, "activator request timeout"),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "request timeout"),
             Self::BadGateway(text) => (StatusCode::BAD_GATEWAY, text),
@@ -76,10 +72,7 @@ pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Reply> {
     let mut response = Response::new(Reply::full(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     let nosniff = HeaderName::from_static("x-content-type-options");
     headers.insert(nosniff, HeaderValue::from_static("nosniff"));
     response

@@ -150,11 +150,7 @@ mod tests {
             let mut budget = opened(now);
             let many: Vec<u8> = (0..500).flat_map(|_| frame(kind, flags, 0)).collect();
             assert_eq!(budget.feed(&many, now), Ok(()), "type {kind}");
-            assert_eq!(
-                budget.feed(&frame(kind, flags, 0), now),
-                Err(Flood),
-                "type {kind}"
-            );
+            assert_eq!(budget.feed(&frame(kind, flags, 0), now), Err(Flood), "type {kind}");
             let mut budget = opened(now);
             assert_eq!(budget.feed(&many, now), Ok(()));
             assert_eq!(budget.feed(&many, now + Duration::from_secs(1)), Ok(()));
@@ -165,22 +161,13 @@ mod tests {
     fn resets_count_against_requests() {
         let now = Instant::now();
         let mut budget = opened(now);
-        let cancelled: Vec<u8> = (0..100)
-            .flat_map(|_| [frame(1, 4, 3), frame(3, 0, 4)].concat())
-            .collect();
+        let cancelled: Vec<u8> =
+            (0..100).flat_map(|_| [frame(1, 4, 3), frame(3, 0, 4)].concat()).collect();
         assert_eq!(budget.feed(&cancelled, now), Ok(()));
         assert_eq!(budget.feed(&cancelled, now), Err(Flood));
         let mut budget = opened(now);
         let mostly_served: Vec<u8> = (0..300)
-            .flat_map(|_| {
-                [
-                    frame(1, 4, 3),
-                    frame(1, 4, 3),
-                    frame(1, 4, 3),
-                    frame(3, 0, 4),
-                ]
-                .concat()
-            })
+            .flat_map(|_| [frame(1, 4, 3), frame(1, 4, 3), frame(1, 4, 3), frame(3, 0, 4)].concat())
             .collect();
         assert_eq!(budget.feed(&mostly_served, now), Ok(()));
     }
@@ -190,10 +177,7 @@ mod tests {
         let now = Instant::now();
         let mut budget = opened(now);
         let eight: Vec<u8> = (0..8).flat_map(|_| frame(9, 0, 10)).collect();
-        assert_eq!(
-            budget.feed(&[frame(1, 0, 10), eight.clone()].concat(), now),
-            Ok(())
-        );
+        assert_eq!(budget.feed(&[frame(1, 0, 10), eight.clone()].concat(), now), Ok(()));
         assert_eq!(budget.feed(&[frame(1, 0, 10), eight].concat(), now), Ok(()));
         assert_eq!(budget.feed(&frame(9, 0, 10), now), Err(Flood));
     }

@@ -4,12 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, TE, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body;
-use hyper::body::Incoming;
+use http::header::{HOST, TE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
+use super::client::Client;
 use super::error::Failure;
 use super::headers::strip_response;
 use super::record::Record;
@@ -18,15 +16,19 @@ use super::response::ColdTimes;
 use super::{Gateway, Reply};
 use crate::protocol::Protocol;
 use crate::revision::{Admission, Lease, Policy, Revision};
-use crate::upstream::{connect, ConnectError, Http1, Http2, RequestBody, Sent};
+use crate::upstream::{
+    connect, Cause, ConnectError, Http1, Http2, RequestBody, RequestHead, ResponseHead, Unsent,
+};
 
 /// Replicas that break connections before the answer are not asked for ever.
 const MAX_ATTEMPTS: u32 = 5;
 
 /// A request as the replica will get it.
 pub(super) struct Outbound {
-    pub(super) parts: Parts,
+    pub(super) head: RequestHead,
     pub(super) body: RequestBody,
+    /// For interim responses; HTTP/1.1 only.
+    pub(super) client: Option<Arc<Client>>,
     /// The client takes trailers.
     pub(super) trailers: bool,
     pub(super) websocket: bool,
@@ -44,13 +46,17 @@ pub(super) struct Turn {
 
 impl Turn {
     /// When the response must have begun, counted from now.
-    pub(super) fn head_deadline(&self, now: Instant) -> Option<Instant> {
-        let start = self.policy.response_start_timeout.map(|limit| now + limit);
-        let idle = self.policy.idle_timeout.map(|limit| now + limit);
-        [self.deadline, start, idle].into_iter().flatten().min()
+    pub(super) fn head_deadline(&self) -> Option<Instant> {
+        let (start, idle) = (self.policy.response_start_timeout, self.policy.idle_timeout);
+        if start.is_none() && idle.is_none() {
+            return self.deadline;
+        }
+        let now = Instant::now();
+        let soonest = start.into_iter().chain(idle).min().map(|limit| now + limit);
+        self.deadline.into_iter().chain(soonest).min()
     }
 
-    fn connected(&mut self) {
+    pub(super) fn connected(&mut self) {
         if let Some(cold) = &mut self.cold {
             cold.connected = Some(Instant::now());
         }
@@ -59,9 +65,9 @@ impl Turn {
 
 /// What one attempt brought.
 enum Attempt {
-    Answer(Response<Incoming>, Carrier),
+    Answer(ResponseHead, Carrier),
     /// Nothing of the request was sent, or it may be repeated.
-    Again(Request<RequestBody>),
+    Again(RequestBody),
     Failed(Failure),
 }
 
@@ -70,16 +76,8 @@ pub(super) async fn forward(
     gateway: &Arc<Gateway>,
     mut record: Record,
     revision: &Arc<Revision>,
-    outbound: Outbound,
+    mut outbound: Outbound,
 ) -> Result<Response<Reply>, (Record, Failure)> {
-    let Outbound {
-        parts,
-        body,
-        trailers,
-        ..
-    } = outbound;
-    let version = parts.version;
-    let mut request = Request::from_parts(parts, body);
     for attempt in 0..MAX_ATTEMPTS {
         let mut turn = match next_turn(revision, &mut record, attempt == 0).await {
             Ok(turn) => turn,
@@ -87,14 +85,12 @@ pub(super) async fn forward(
         };
         record.at_replica(&turn.lease.replica().id);
         let outcome = match turn.policy.protocol {
-            Protocol::Http1 => over_http1(gateway, &mut turn, request).await,
-            Protocol::H2c => over_http2(gateway, &mut turn, request, trailers).await,
+            Protocol::Http1 => over_http1(gateway, &mut turn, &mut outbound).await,
+            Protocol::H2c => Box::pin(over_http2(gateway, &mut turn, &mut outbound)).await,
         };
         match outcome {
-            Attempt::Answer(response, carrier) => {
-                return Ok(begin(response, carrier, turn, record, version))
-            }
-            Attempt::Again(unsent) => request = unsent,
+            Attempt::Answer(head, carrier) => return Ok(begin(head, carrier, turn, record)),
+            Attempt::Again(body) => outbound.body = body,
             Attempt::Failed(failure) => return Err((record, failure)),
         }
     }
@@ -112,12 +108,7 @@ pub(super) async fn next_turn(
     let (mut ticket, policy) = match revision.admit(now, first) {
         Admission::Granted(lease, policy) => {
             let deadline = policy.total_timeout.map(|limit| arrived + limit);
-            return Ok(Turn {
-                lease,
-                policy,
-                cold: None,
-                deadline,
-            });
+            return Ok(Turn { lease, policy, cold: None, deadline });
         }
         Admission::Waiting(ticket, policy) => (ticket, policy),
         Admission::QueueFull => {
@@ -139,102 +130,91 @@ pub(super) async fn next_turn(
     };
     let grant = grant.ok_or(Failure::UnknownRevision)?;
     let cold = ticket.cold.then(|| {
-        let activation = grant
-            .activation
-            .filter(|activation| activation.answered >= arrived);
-        Box::new(ColdTimes {
-            arrived,
-            granted: Instant::now(),
-            activation,
-            connected: None,
-        })
+        let activation = grant.activation.filter(|activation| activation.answered >= arrived);
+        Box::new(ColdTimes { arrived, granted: Instant::now(), activation, connected: None })
     });
     let deadline = grant.policy.total_timeout.map(|limit| arrived + limit);
-    Ok(Turn {
-        lease: grant.lease,
-        policy: grant.policy,
-        cold,
-        deadline,
-    })
+    Ok(Turn { lease: grant.lease, policy: grant.policy, cold, deadline })
 }
 
-fn begin(
-    response: Response<Incoming>,
+/// The head of the answer for the client, and its body.
+pub(super) fn begin(
+    head: ResponseHead,
     carrier: Carrier,
     turn: Turn,
     mut record: Record,
-    client: Version,
 ) -> Response<Reply> {
-    let (mut parts, body) = response.into_parts();
-    strip_response(&mut parts.headers);
-    // Only bodies of unknown length are chunked, and only those can have trailers.
-    parts.version = client;
-    record.status = parts.status.as_u16();
-    let limits = Limits {
-        total: turn.deadline,
-        idle: turn.policy.idle_timeout,
-    };
-    let mut response = Response::from_parts(parts, ());
+    let mut response = Response::new(Reply::Empty);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    strip_response(response.headers_mut());
+    record.status = head.status.as_u16();
     if let Some(cold) = &turn.cold {
         cold.put_on(&mut response, Instant::now());
     }
-    response.map(|()| Reply::from_replica(body, carrier, turn.lease, record, limits))
+    let limits = Limits { total: turn.deadline, idle: turn.policy.idle_timeout };
+    *response.body_mut() = Reply::from_replica(carrier, turn.lease, record, limits);
+    response
 }
 
-async fn over_http1(
-    gateway: &Arc<Gateway>,
-    turn: &mut Turn,
-    mut request: Request<RequestBody>,
-) -> Attempt {
-    let replica = Arc::clone(turn.lease.replica());
-    frame_body(&mut request);
-    *request.version_mut() = Version::HTTP_11;
-    let repeatable = is_repeatable(&request);
-    let mut pooled = replica.pool.take(Instant::now(), repeatable);
+async fn over_http1(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outbound) -> Attempt {
+    let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
+    let head = &mut outbound.head;
+    let repeatable = is_repeatable(head, &body);
+    let mut pooled = turn.lease.replica().pool.take(Instant::now(), repeatable);
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => match dial_http1(turn).await {
-                Ok(connection) => Box::new(connection),
-                Err(refused) => return refused_connection(gateway, &turn.lease, request, refused),
+            None => match Box::pin(dial(turn)).await {
+                Ok(stream) => Box::new(Http1::over(stream)),
+                Err(refusal) => return refused_connection(gateway, &turn.lease, body, &refusal),
             },
         };
         turn.connected();
+        let interim = |head: &ResponseHead| send_interim(outbound.client.as_deref(), head);
         let reused = connection.is_reused();
-        let spare = (reused && repeatable).then(|| copy_of(&request));
-        let now = Instant::now();
-        let exchange = connection.exchange(request);
-        let result = match turn.head_deadline(now) {
+        let exchange = connection.exchange(head, body, interim);
+        let result = match turn.head_deadline() {
             Some(at) => tokio::time::timeout_at(at.into(), exchange).await,
             None => Ok(exchange.await),
         };
         let broken = match result {
             Err(_) => return Attempt::Failed(Failure::Timeout),
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(Ok(response)) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
                 report(gateway, &turn.lease, "switched protocols unasked");
                 return Attempt::Failed(Failure::BadGateway("the replica did not answer HTTP"));
             }
             Ok(Ok(response)) => {
-                return Attempt::Answer(response, Carrier::Http1(connection, replica));
+                let replica = Arc::clone(turn.lease.replica());
+                return Attempt::Answer(response, Carrier::Http1(connection, Some(replica)));
             }
             Ok(Err(broken)) => broken,
         };
         // A connection from the pool may have been closed by the replica meanwhile.
-        match (broken.unsent, spare) {
-            (Some(unsent), _) if reused => request = unsent,
-            (None, Some(spare))
-                if broken.error.is_incomplete_message() || is_reset(&broken.error) =>
-            {
-                request = spare;
-            }
-            (unsent, _) => return broke(gateway, &turn.lease, &broken.error, unsent),
+        let again = reused && broken.silent && (broken.unsent || repeatable);
+        match broken.body {
+            Some(untouched) if again => body = untouched,
+            _ => return Attempt::Failed(broke(gateway, &turn.lease, &broken.cause)),
         }
     }
 }
 
-async fn dial_http1(turn: &Turn) -> Result<Http1, Refusal> {
-    let stream = dial(turn).await?;
-    Http1::over(stream).await.map_err(|_| Refusal::Protocol)
+fn send_interim(client: Option<&Client>, head: &ResponseHead) {
+    let Some(client) = client else { return };
+    // The gateway asks for the body itself, so that 100 was not meant for the client.
+    if head.status == StatusCode::CONTINUE {
+        return;
+    }
+    let mut headers = head.headers.clone();
+    strip_response(&mut headers);
+    let mut text = format!("HTTP/1.1 {} Interim\r\n", head.status.as_u16()).into_bytes();
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    client.send_early(&text);
 }
 
 /// Why there is no connection.
@@ -250,56 +230,56 @@ pub(super) async fn dial(turn: &Turn) -> Result<tokio::net::TcpStream, Refusal> 
         Some(at) => tokio::time::timeout_at(at.into(), connecting).await,
         None => Ok(connecting.await),
     };
-    connected
-        .map_err(|_| Refusal::Deadline)?
-        .map_err(Refusal::Connect)
+    connected.map_err(|_| Refusal::Deadline)?.map_err(Refusal::Connect)
 }
 
-async fn over_http2(
-    gateway: &Arc<Gateway>,
-    turn: &mut Turn,
-    mut request: Request<RequestBody>,
-    trailers: bool,
-) -> Attempt {
-    let replica = Arc::clone(turn.lease.replica());
-    to_http2(&mut request, trailers);
-    let mut shared = replica.pool.share();
+async fn dial_http2(turn: &Turn) -> Result<Http2, Refusal> {
+    let connection = Http2::over(dial(turn).await?).await.map_err(|_| Refusal::Protocol)?;
+    turn.lease.replica().pool.offer(connection.clone());
+    Ok(connection)
+}
+
+async fn over_http2(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outbound) -> Attempt {
+    let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
+    let mut shared = turn.lease.replica().pool.share();
     loop {
         let reused = shared.is_some();
         let mut connection = match shared.take() {
             Some(connection) => connection,
-            None => {
-                let dialled = match dial(turn).await {
-                    Ok(stream) => Http2::over(stream).await.map_err(|_| Refusal::Protocol),
-                    Err(refused) => Err(refused),
-                };
-                match dialled {
-                    Ok(connection) => {
-                        replica.pool.offer(connection.clone());
-                        connection
-                    }
-                    Err(refused) => {
-                        return refused_connection(gateway, &turn.lease, request, refused)
-                    }
-                }
-            }
+            None => match dial_http2(turn).await {
+                Ok(connection) => connection,
+                Err(refusal) => return refused_connection(gateway, &turn.lease, body, &refusal),
+            },
         };
         turn.connected();
         let place = connection.reserve();
-        let exchange = connection.exchange(request);
-        let result = match turn.head_deadline(Instant::now()) {
+        let head = std::mem::take(&mut outbound.head);
+        let exchange = connection.exchange(http2_request(head, body, outbound.trailers));
+        let result = match turn.head_deadline() {
             Some(at) => tokio::time::timeout_at(at.into(), exchange).await,
             None => Ok(exchange.await),
         };
         match result {
             Err(_) => return Attempt::Failed(Failure::Timeout),
-            Ok(Ok(response)) => return Attempt::Answer(response, Carrier::Http2(place)),
-            Ok(Err(Sent {
-                unsent: Some(unsent),
-                ..
-            })) if reused => request = unsent,
-            Ok(Err(Sent { unsent, error })) => {
-                return broke(gateway, &turn.lease, &error, unsent);
+            Ok(Ok(response)) => {
+                let (parts, incoming) = response.into_parts();
+                let head = ResponseHead { status: parts.status, headers: parts.headers };
+                return Attempt::Answer(head, Carrier::Http2(incoming, place));
+            }
+            Ok(Err(Unsent { request: Some((head, unsent)), .. })) => {
+                outbound.head = http1_head(head);
+                if !reused {
+                    return Attempt::Again(unsent);
+                }
+                body = unsent;
+            }
+            Ok(Err(Unsent { error, .. })) if error.is_user() => {
+                return Attempt::Failed(Failure::Malformed("the request body broke off"));
+            }
+            Ok(Err(Unsent { error, .. })) => {
+                report(gateway, &turn.lease, &error.to_string());
+                let text = "the replica broke the connection";
+                return Attempt::Failed(Failure::BadGateway(text));
             }
         }
     }
@@ -309,12 +289,12 @@ async fn over_http2(
 fn refused_connection(
     gateway: &Arc<Gateway>,
     lease: &Lease,
-    request: Request<RequestBody>,
-    refusal: Refusal,
+    body: RequestBody,
+    refusal: &Refusal,
 ) -> Attempt {
-    match note_refusal(gateway, lease, &refusal) {
+    match note_refusal(gateway, lease, refusal) {
         Some(failure) => Attempt::Failed(failure),
-        None => Attempt::Again(request),
+        None => Attempt::Again(body),
     }
 }
 
@@ -355,91 +335,56 @@ async fn probe_until_back(revision: Arc<Revision>, replica: Arc<crate::revision:
 }
 
 /// The connection broke before the head of the response.
-fn broke(
-    gateway: &Arc<Gateway>,
-    lease: &Lease,
-    error: &hyper::Error,
-    unsent: Option<Request<RequestBody>>,
-) -> Attempt {
-    if let Some(request) = unsent {
-        return Attempt::Again(request);
-    }
-    if error.is_user() {
-        return Attempt::Failed(Failure::Malformed("the request body broke off"));
-    }
-    report(gateway, lease, &error.to_string());
-    Attempt::Failed(Failure::BadGateway(if error.is_parse() {
-        "the replica did not answer HTTP"
-    } else {
-        "the replica broke the connection"
-    }))
+pub(super) fn broke(gateway: &Arc<Gateway>, lease: &Lease, cause: &Cause) -> Failure {
+    let text = match cause {
+        Cause::Client(_) => return Failure::Malformed("the request body broke off"),
+        Cause::Malformed(_) => "the replica did not answer HTTP",
+        Cause::Io(_) | Cause::Closed => "the replica broke the connection",
+    };
+    report(gateway, lease, &cause.to_string());
+    Failure::BadGateway(text)
 }
 
 /// Tells the server of a replica that misbehaved; it stays in service.
 pub(super) fn report(gateway: &Arc<Gateway>, lease: &Lease, reason: &str) {
-    lease
-        .revision()
-        .counters
-        .faults
-        .fetch_add(1, Ordering::Relaxed);
-    gateway.outbox.fault(
-        lease.revision().key(),
-        &lease.replica().id,
-        reason.to_owned(),
-    );
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-            return matches!(io.kind(), BrokenPipe | ConnectionReset | ConnectionAborted);
-        }
-        source = cause.source();
-    }
-    error.is_canceled() || error.is_closed()
+    lease.revision().counters.faults.fetch_add(1, Ordering::Relaxed);
+    gateway.outbox.fault(lease.revision().key(), &lease.replica().id, reason.to_owned());
 }
 
 /// A request that does the same twice as once, and has no body that is used up.
-fn is_repeatable(request: &Request<RequestBody>) -> bool {
+fn is_repeatable(head: &RequestHead, body: &RequestBody) -> bool {
     let idempotent = matches!(
-        *request.method(),
+        head.method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
     );
-    idempotent && matches!(request.body(), RequestBody::Empty)
+    idempotent && matches!(body, RequestBody::Empty)
 }
 
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-/// A body of unknown length is chunked whatever the method.
-fn frame_body(request: &mut Request<RequestBody>) {
-    if matches!(request.body(), RequestBody::Client(body) if body.size_hint().exact().is_none()) {
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
-    }
-}
-
-fn to_http2(request: &mut Request<RequestBody>, trailers: bool) {
-    *request.version_mut() = Version::HTTP_2;
-    let headers: &mut HeaderMap = request.headers_mut();
+fn http2_request(mut head: RequestHead, body: RequestBody, trailers: bool) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    uri.scheme = Some(http::uri::Scheme::HTTP);
+    uri.authority = head
+        .headers
+        .remove(HOST)
+        .and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
+    uri.path_and_query.get_or_insert(http::uri::PathAndQuery::from_static("/"));
     if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if let Some(host) = headers.remove(HOST) {
-        let mut uri = std::mem::take(request.uri_mut()).into_parts();
-        uri.scheme = Some(http::uri::Scheme::HTTP);
-        uri.authority = http::uri::Authority::try_from(host.as_bytes()).ok();
-        if uri.path_and_query.is_none() {
-            uri.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-        }
-        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+    *request.method_mut() = head.method;
+    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = head.headers;
+    request
+}
+
+/// Back from the form that HTTP/2 needs.
+fn http1_head(mut head: RequestHead) -> RequestHead {
+    let uri = std::mem::take(&mut head.uri).into_parts();
+    if let Some(host) = uri.authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        head.headers.insert(HOST, host);
     }
+    head.uri = uri.path_and_query.map_or_else(Uri::default, Uri::from);
+    head
 }

@@ -55,11 +55,7 @@ pub struct Framing {
 
 impl Default for Framing {
     fn default() -> Self {
-        Self {
-            state: State::Head,
-            head: Head::default(),
-            line: Vec::new(),
-        }
+        Self { state: State::Head, head: Head::default(), line: Vec::new() }
     }
 }
 
@@ -257,17 +253,13 @@ fn decimal(text: &[u8]) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0_u64, |value, byte| {
-        byte.is_ascii_digit()
-            .then(|| value * 10 + u64::from(byte - b'0'))
+        byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0'))
     })
 }
 
 /// Hexadecimal digits, then perhaps an extension, which is ignored.
 fn chunk_size(text: &[u8]) -> Option<u64> {
-    let digits = text
-        .iter()
-        .take_while(|byte| byte.is_ascii_hexdigit())
-        .count();
+    let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let extension = text[digits..].trim_ascii_start();
     if digits == 0 || digits > 15 || !(extension.is_empty() || extension[0] == b';') {
         return None;

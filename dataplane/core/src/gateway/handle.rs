@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::{HOST, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
 use super::client::Client;
@@ -19,7 +19,7 @@ use super::websocket;
 use super::{Gateway, Reply};
 use crate::revision::Revision;
 use crate::routing::{authority_of, normal_host, HostRoutes};
-use crate::upstream::RequestBody;
+use crate::upstream::{RequestBody, RequestHead};
 
 const MAX_TARGET: usize = 8 * 1024;
 const PROBE: &str = "k-network-probe";
@@ -56,10 +56,7 @@ pub(super) async fn handle(
 ) -> Response<Reply> {
     let (parts, body) = request.into_parts();
     let mut record = Record::begin(Arc::clone(&gateway), Arc::clone(&client), &parts);
-    let switch = parts
-        .extensions
-        .get::<hyper::upgrade::OnUpgrade>()
-        .is_some();
+    let switch = parts.extensions.get::<hyper::upgrade::OnUpgrade>().is_some();
     let response = match route(&gateway, &client, parts, RequestBody::from(body)) {
         Ok(Routed::Forward(revision, outbound)) => {
             record.at_revision(&revision);
@@ -92,7 +89,7 @@ pub(super) async fn handle(
 
 fn route(
     gateway: &Gateway,
-    client: &Client,
+    client: &Arc<Client>,
     mut parts: Parts,
     body: RequestBody,
 ) -> Result<Routed, Failure> {
@@ -108,18 +105,12 @@ fn route(
     let host = normal_host(authority).map_err(|bad| Failure::Malformed(bad.0))?;
     let Some(routes) = gateway.table.find(client.listener, &host) else {
         let configured = gateway.table.is_configured();
-        return Err(if configured {
-            Failure::UnknownHost
-        } else {
-            Failure::NotConfigured
-        });
+        return Err(if configured { Failure::UnknownHost } else { Failure::NotConfigured });
     };
     if routes.redirect {
         return redirect(&host, target).map(Routed::Answer);
     }
-    let path = routes
-        .find(parts.uri.path(), &parts.headers)
-        .ok_or(Failure::UnknownPath)?;
+    let path = routes.find(parts.uri.path(), &parts.headers).ok_or(Failure::UnknownPath)?;
     if parts.headers.get(PROBE).is_some_and(|kind| kind == "probe") {
         return probe(&parts, &routes).map(Routed::Answer);
     }
@@ -127,29 +118,25 @@ fn route(
     let host = original_host(&parts, authority)?;
     let asked = strip_request(&mut parts.headers);
     set_request(&mut parts.headers, client, &host, path, split);
-    let websocket = asked.websocket && parts.version == http::Version::HTTP_11;
+    let websocket = asked.websocket && parts.version == Version::HTTP_11;
     if websocket && (parts.method != Method::GET || !matches!(body, RequestBody::Empty)) {
-        return Err(Failure::Malformed(
-            "a WebSocket is opened by a GET without a body",
-        ));
+        return Err(Failure::Malformed("a WebSocket is opened by a GET without a body"));
     }
     let upgrade = parts.extensions.remove();
-    parts
-        .headers
-        .insert(HOST, path.rewrite_host.clone().unwrap_or(host));
-    parts.uri = origin_form(parts.uri);
-    let revision = Arc::clone(&split.revision);
-    let trailers = asked.trailers;
-    Ok(Routed::Forward(
-        revision,
-        Outbound {
-            parts,
-            body,
-            trailers,
-            websocket,
-            upgrade,
+    parts.headers.insert(HOST, path.rewrite_host.clone().unwrap_or(host));
+    let outbound = Outbound {
+        head: RequestHead {
+            method: parts.method,
+            uri: origin_form(parts.uri),
+            headers: parts.headers,
         },
-    ))
+        body,
+        client: (parts.version == Version::HTTP_11).then(|| Arc::clone(client)),
+        trailers: asked.trailers,
+        websocket,
+        upgrade,
+    };
+    Ok(Routed::Forward(Arc::clone(&split.revision), outbound))
 }
 
 /// The host as the client wrote it.

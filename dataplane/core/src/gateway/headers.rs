@@ -17,14 +17,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Headers that Knarr or Knative give a meaning, by their beginning.
-const OURS: [&str; 6] = [
-    "k-network-",
-    "k-proxy-",
-    "k-original-",
-    "k-passthrough-",
-    "knative-serving-",
-    "x-forwarded-",
-];
+const OURS: [&str; 6] =
+    ["k-network-", "k-proxy-", "k-original-", "k-passthrough-", "knative-serving-", "x-forwarded-"];
 
 /// What a request asked of this hop.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -78,12 +72,7 @@ fn lists(value: &HeaderValue, wanted: &str) -> bool {
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value
-        .to_str()
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
 }
 
 /// Takes off what is hop-by-hop, what `Connection` lists, and what is ours.
@@ -227,13 +216,7 @@ mod tests {
             ("traceparent", "00-1"),
         ]);
         let asked = strip_request(&mut map);
-        assert_eq!(
-            asked,
-            Asked {
-                trailers: true,
-                websocket: false
-            }
-        );
+        assert_eq!(asked, Asked { trailers: true, websocket: false });
         assert_eq!(names(&map), ["host", "kind", "traceparent", "x-other"]);
     }
 
@@ -246,11 +229,7 @@ mod tests {
             ("upgrade", "h2c", false),
         ] {
             let mut map = headers(&[("connection", connection), ("upgrade", upgrade)]);
-            assert_eq!(
-                strip_request(&mut map).websocket,
-                wanted,
-                "{connection} {upgrade}"
-            );
+            assert_eq!(strip_request(&mut map).websocket, wanted, "{connection} {upgrade}");
             assert!(map.is_empty());
         }
     }
@@ -272,11 +251,7 @@ mod tests {
     #[test]
     fn forwarded_is_written_as_the_rfc_says() {
         for (ip, host, text) in [
-            (
-                "1.2.3.4",
-                "h.example",
-                "for=1.2.3.4;host=h.example;proto=http",
-            ),
+            ("1.2.3.4", "h.example", "for=1.2.3.4;host=h.example;proto=http"),
             ("::1", "h:80", "for=\"[::1]\";host=\"h:80\";proto=http"),
         ] {
             let value = forwarded(

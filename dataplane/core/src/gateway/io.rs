@@ -119,9 +119,7 @@ impl ClientIo {
         match &mut self.watch {
             Watch::None | Watch::Poisoned => out.put_slice(bytes),
             Watch::Http2(budget) => {
-                budget
-                    .feed(bytes, Instant::now())
-                    .map_err(|_| io::ErrorKind::InvalidData)?;
+                budget.feed(bytes, Instant::now()).map_err(|_| io::ErrorKind::InvalidData)?;
                 out.put_slice(bytes);
             }
             Watch::Http1(framing) => match framing.feed(bytes) {
@@ -194,11 +192,7 @@ impl ClientIo {
             let now = Instant::now();
             let stalled = self.write_stalled.map(|since| since + WRITE_STALL);
             let deadlines = [self.read_deadline(now), stalled];
-            let deadline = deadlines
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(now + IDLE_TIMEOUT);
+            let deadline = deadlines.into_iter().flatten().min().unwrap_or(now + IDLE_TIMEOUT);
             if deadline <= now {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
@@ -259,10 +253,7 @@ impl Read for ClientIo {
                 framing.resume();
             }
         }
-        let room = out
-            .remaining()
-            .saturating_sub(POISON.len())
-            .clamp(1, SCRATCH);
+        let room = out.remaining().saturating_sub(POISON.len()).clamp(1, SCRATCH);
         if !this.held.is_empty() && !this.is_held() {
             let mut held = std::mem::take(&mut this.held);
             let later = held.split_off(held.len().min(room));

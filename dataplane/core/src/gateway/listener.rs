@@ -60,11 +60,7 @@ impl std::error::Error for BindError {}
 /// The port is taken, or may not be used.
 pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
     let bound = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv4() {
             socket.set_freebind_v4(true)?;

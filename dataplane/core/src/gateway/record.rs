@@ -27,20 +27,9 @@ pub(super) struct Record {
 impl Record {
     pub(super) fn begin(gateway: Arc<Gateway>, client: Arc<Client>, parts: &Parts) -> Self {
         client.begin();
-        let entry = gateway
-            .access_log
-            .is_some()
-            .then(|| Box::new(entry_of(&client, parts)));
+        let entry = gateway.access_log.is_some().then(|| Box::new(entry_of(&client, parts)));
         let started = Instant::now();
-        Self {
-            gateway,
-            client,
-            started,
-            revision: None,
-            status: 0,
-            bytes: 0,
-            entry,
-        }
+        Self { gateway, client, started, revision: None, status: 0, bytes: 0, entry }
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -69,12 +58,7 @@ impl Record {
 
 fn entry_of(client: &Client, parts: &Parts) -> Entry {
     let header = |name: &str| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let host = match parts.uri.authority() {
         Some(authority) => authority.to_string(),
@@ -85,11 +69,7 @@ fn entry_of(client: &Client, parts: &Parts) -> Entry {
         peer: client.peer.to_string(),
         host,
         method: parts.method.to_string(),
-        path: parts
-            .uri
-            .path_and_query()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         protocol: match parts.version {
             Version::HTTP_2 => "HTTP/2.0",
             Version::HTTP_10 => "HTTP/1.0",

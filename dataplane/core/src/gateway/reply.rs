@@ -1,6 +1,5 @@
 //! The body of a response on its way to the client.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,18 +13,42 @@ use tokio::time::Sleep;
 
 use super::record::Record;
 use crate::revision::{Lease, Replica};
-use crate::upstream::{Http1, Http2Stream};
+use crate::upstream::{Cause, Http1, Http2Stream};
 
-/// What carries the replica's answer.
+/// What carries the body of the replica's answer.
 pub(super) enum Carrier {
-    /// Goes back to the replica's pool at the end.
-    Http1(Box<Http1>, Arc<Replica>),
-    /// Never used again.
-    Http1Once(Box<Http1>),
-    /// A place on a shared connection.
-    Http2(#[allow(dead_code, reason = "held for its drop")] Http2Stream),
+    /// Goes back to the replica's pool at the end, if there is one.
+    Http1(Box<Http1>, Option<Arc<Replica>>),
+    /// A body, and its place on a shared connection.
+    Http2(Incoming, #[allow(dead_code, reason = "held for its drop")] Http2Stream),
     /// The answer is complete.
     Done,
+}
+
+impl Carrier {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Http1(connection, _) => connection.is_end(),
+            Self::Http2(body, _) => body.is_end_stream(),
+            Self::Done => true,
+        }
+    }
+
+    fn left(&self) -> Option<u64> {
+        match self {
+            Self::Http1(connection, _) => connection.left(),
+            Self::Http2(body, _) => body.size_hint().exact(),
+            Self::Done => Some(0),
+        }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self {
+            Self::Http1(connection, _) => connection.poll_frame(context).map_err(Cut::Replica),
+            Self::Http2(body, _) => Pin::new(body).poll_frame(context).map_err(Cut::Stream),
+            Self::Done => Poll::Ready(None),
+        }
+    }
 }
 
 /// Why a response that had begun was cut.
@@ -34,14 +57,17 @@ pub enum Cut {
     /// The revision's timeout.
     Timeout,
     /// The replica broke off.
-    Replica(hyper::Error),
+    Replica(Cause),
+    /// The replica broke off (HTTP/2).
+    Stream(hyper::Error),
 }
 
 impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Timeout => f.write_str("request timeout"),
-            Self::Replica(error) => write!(f, "the replica broke off: {error}"),
+            Self::Replica(cause) => write!(f, "the replica broke off: {cause}"),
+            Self::Stream(error) => write!(f, "the replica broke off: {error}"),
         }
     }
 }
@@ -58,15 +84,15 @@ pub(super) struct Limits {
 /// The rest of a response, from the replica. When a limit passes, the response is cut: the client
 /// sees an incomplete message, which cannot be taken for a complete one.
 pub struct Stream {
-    inner: Incoming,
     carrier: Carrier,
     lease: Option<Lease>,
     record: Record,
     limits: Limits,
-    last_byte: Instant,
+    /// Since when nothing came.
+    last_byte: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Frames that came with the head.
-    ready: VecDeque<Frame<Bytes>>,
+    /// What came with the head.
+    ready: Option<Frame<Bytes>>,
 }
 
 /// The body of a response.
@@ -90,65 +116,52 @@ impl Reply {
     /// answers are complete then, and the slot and the connection are free before the client has
     /// a byte.
     pub(super) fn from_replica(
-        inner: Incoming,
         carrier: Carrier,
         lease: Lease,
         record: Record,
         limits: Limits,
     ) -> Self {
         let mut stream = Stream {
-            inner,
             carrier,
             lease: Some(lease),
             record,
             limits,
-            last_byte: Instant::now(),
+            last_byte: None,
             timer: None,
-            ready: VecDeque::new(),
+            ready: None,
         };
-        let mut context = Context::from_waker(Waker::noop());
-        if stream.inner.is_end_stream() {
-            stream.finish(&mut context);
+        if stream.carrier.is_end() {
+            stream.finish();
             return Self::Empty;
         }
-        if let Carrier::Http2(_) = stream.carrier {
-            return Self::Stream(Box::new(stream));
-        }
-        while let Poll::Ready(Some(Ok(frame))) =
-            Pin::new(&mut stream.inner).poll_frame(&mut context)
-        {
-            stream.ready.push_back(frame);
-            if stream.inner.is_end_stream() {
-                break;
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Some(Ok(frame))) = stream.carrier.poll_frame(&mut context) {
+            stream.ready = Some(frame);
+            if let Some(whole) = stream.completed() {
+                return whole;
             }
         }
-        stream
-            .completed(&mut context)
-            .unwrap_or_else(|| Self::Stream(Box::new(stream)))
+        Self::Stream(Box::new(stream))
     }
 }
 
 impl Stream {
-    /// The whole body, if it is there and in one piece without trailers.
-    fn completed(&mut self, context: &mut Context<'_>) -> Option<Reply> {
-        let only_data = self.ready.len() == 1 && self.ready[0].is_data();
-        if !only_data || !self.inner.is_end_stream() {
+    /// The whole body, if it is there in one piece.
+    fn completed(&mut self) -> Option<Reply> {
+        if !self.carrier.is_end() || !self.ready.as_ref().is_some_and(Frame::is_data) {
             return None;
         }
-        let data = self.ready.pop_front()?.into_data().ok()?;
+        let data = self.ready.take()?.into_data().ok()?;
         self.record.bytes += data.len() as u64;
-        self.finish(context);
+        self.finish();
         Some(Reply::full(data))
     }
 
     /// The answer is complete: the slot is free, the connection perhaps too.
-    fn finish(&mut self, context: &mut Context<'_>) {
-        if let Carrier::Http1(mut connection, replica) =
+    fn finish(&mut self) {
+        if let Carrier::Http1(connection, Some(replica)) =
             std::mem::replace(&mut self.carrier, Carrier::Done)
         {
-            if !connection.is_ready() {
-                connection.drive(context);
-            }
             if connection.is_ready() {
                 replica.pool.put(connection, Instant::now());
             }
@@ -156,63 +169,34 @@ impl Stream {
         self.lease = None;
     }
 
-    fn drive(&mut self, context: &mut Context<'_>) {
-        match &mut self.carrier {
-            Carrier::Http1(connection, _) | Carrier::Http1Once(connection) => {
-                connection.drive(context);
-            }
-            Carrier::Http2(_) | Carrier::Done => {}
-        }
-    }
-
     fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<Cut> {
-        let idle = self.limits.idle.map(|idle| self.last_byte + idle);
+        let idle =
+            self.limits.idle.map(|idle| *self.last_byte.get_or_insert_with(Instant::now) + idle);
         let Some(at) = self.limits.total.into_iter().chain(idle).min() else {
             return Poll::Pending;
         };
         let at = tokio::time::Instant::from_std(at);
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if timer.deadline() != at {
             timer.as_mut().reset(at);
         }
         timer.as_mut().poll(context).map(|()| Cut::Timeout)
     }
 
-    fn poll_inner(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Carrier::Http2(_) = self.carrier {
-            return Pin::new(&mut self.inner).poll_frame(context);
-        }
-        // Frames come out of driving the connection only, so they need no waker of their own.
-        let mut quiet = Context::from_waker(Waker::noop());
-        if let ready @ Poll::Ready(_) = Pin::new(&mut self.inner).poll_frame(&mut quiet) {
-            return ready;
-        }
-        self.drive(context);
-        Pin::new(&mut self.inner).poll_frame(&mut quiet)
-    }
-
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if let Some(frame) = self.ready.pop_front() {
-            return Poll::Ready(Some(Ok(self.passed(frame, context))));
+        if let Some(frame) = self.ready.take() {
+            return Poll::Ready(Some(Ok(self.passed(frame))));
         }
-        if matches!(self.carrier, Carrier::Done) {
-            return Poll::Ready(None);
-        }
-        match self.poll_inner(context) {
+        match self.carrier.poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.last_byte = Instant::now();
-                Poll::Ready(Some(Ok(self.passed(frame, context))))
+                self.last_byte = None;
+                Poll::Ready(Some(Ok(self.passed(frame))))
             }
             Poll::Ready(None) => {
-                self.finish(context);
+                self.finish();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => self.cut(Cut::Replica(error)),
+            Poll::Ready(Some(Err(cut))) => self.cut(cut),
             Poll::Pending => match self.poll_limits(context) {
                 Poll::Ready(cut) => self.cut(cut),
                 Poll::Pending => Poll::Pending,
@@ -226,12 +210,12 @@ impl Stream {
         Poll::Ready(Some(Err(cut)))
     }
 
-    fn passed(&mut self, frame: Frame<Bytes>, context: &mut Context<'_>) -> Frame<Bytes> {
+    fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(data) = frame.data_ref() {
             self.record.bytes += data.len() as u64;
         }
-        if self.ready.is_empty() && self.inner.is_end_stream() {
-            self.finish(context);
+        if self.carrier.is_end() {
+            self.finish();
         }
         frame
     }
@@ -256,7 +240,7 @@ impl Body for Reply {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.ready.is_empty() && stream.inner.is_end_stream(),
+            Self::Stream(stream) => stream.ready.is_none() && stream.carrier.is_end(),
         }
     }
 
@@ -267,19 +251,11 @@ impl Body for Reply {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Stream(stream) => {
-                let waiting: u64 = stream
-                    .ready
-                    .iter()
-                    .filter_map(Frame::data_ref)
-                    .map(|data| data.len() as u64)
-                    .sum();
-                stream
-                    .inner
-                    .size_hint()
-                    .exact()
-                    .map_or_else(SizeHint::default, |left| {
-                        SizeHint::with_exact(left + waiting)
-                    })
+                let ready = stream.ready.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+                let left = stream.carrier.left();
+                left.map_or_else(SizeHint::default, |left| {
+                    SizeHint::with_exact(left + ready as u64)
+                })
             }
         }
     }

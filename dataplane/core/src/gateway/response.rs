@@ -27,9 +27,7 @@ impl ColdTimes {
         if let Some(activation) = &self.activation {
             let timings = activation.timings;
             let how = if timings.parked { "parked" } else { "created" };
-            let span = activation
-                .answered
-                .saturating_duration_since(activation.asked);
+            let span = activation.answered.saturating_duration_since(activation.asked);
             let _ = write!(text, ", activate;dur={};desc=\"{how}\"", ms(span));
             let parts = [
                 ("sandbox", timings.sandbox_us),
@@ -42,20 +40,11 @@ impl ColdTimes {
                 }
             }
         }
-        let _ = write!(
-            text,
-            ", connect;dur={}",
-            ms(connected.saturating_duration_since(self.granted))
-        );
-        let _ = write!(
-            text,
-            ", app;dur={}",
-            ms(now.saturating_duration_since(connected))
-        );
+        let _ =
+            write!(text, ", connect;dur={}", ms(connected.saturating_duration_since(self.granted)));
+        let _ = write!(text, ", app;dur={}", ms(now.saturating_duration_since(connected)));
         if let Ok(value) = HeaderValue::try_from(text) {
-            response
-                .headers_mut()
-                .append(HeaderName::from_static("server-timing"), value);
+            response.headers_mut().append(HeaderName::from_static("server-timing"), value);
         }
     }
 }
@@ -78,18 +67,9 @@ mod tests {
         assert_eq!(ms(Duration::from_micros(1_234_567)), "1234.567");
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let timings = ActivationTimings {
-            start_us: 4_000,
-            probe_us: 1_500,
-            parked: true,
-            sandbox_us: 0,
-        };
-        let activation = Activation {
-            replica: "r".into(),
-            asked: at(0),
-            answered: at(6),
-            timings,
-        };
+        let timings =
+            ActivationTimings { start_us: 4_000, probe_us: 1_500, parked: true, sandbox_us: 0 };
+        let activation = Activation { replica: "r".into(), asked: at(0), answered: at(6), timings };
         let times = ColdTimes {
             arrived: at(0),
             granted: at(7),

@@ -61,12 +61,7 @@ async fn relay(
     let (mut replica_reader, mut replica_writer) = replica.split();
     let (active, activity) = watch::channel(0_u64);
     let up = pump(from_client, &mut client_reader, &mut replica_writer, None);
-    let down = pump(
-        from_replica,
-        &mut replica_reader,
-        &mut client_writer,
-        Some(&active),
-    );
+    let down = pump(from_replica, &mut replica_reader, &mut client_writer, Some(&active));
     let both = async {
         let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
         tokio::select! {

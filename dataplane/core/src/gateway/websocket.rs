@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::error::Failure;
-use super::forward::{dial, next_turn, note_refusal, report, Outbound, Turn};
+use super::forward::{begin, broke, dial, next_turn, note_refusal, report, Outbound, Turn};
 use super::headers::strip_response;
 use super::record::Record;
 use super::reply::{Carrier, Limits};
 use super::tunnel::{tunnel, Tunnel};
 use super::{Gateway, Reply};
 use crate::revision::Revision;
-use crate::upstream::{Http1, RequestBody};
+use crate::upstream::{Http1, RequestBody, RequestHead};
 
 const MAX_ATTEMPTS: u32 = 5;
 
@@ -28,14 +28,8 @@ pub(super) async fn open(
     let Some(upgrade) = outbound.upgrade else {
         return Err((record, Failure::Malformed("a WebSocket needs HTTP/1.1")));
     };
-    let mut request = Request::from_parts(outbound.parts, RequestBody::Empty);
-    *request.version_mut() = Version::HTTP_11;
-    request
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    request
-        .headers_mut()
-        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let mut head = outbound.head;
+    name_websocket(&mut head.headers);
     for attempt in 0..MAX_ATTEMPTS {
         let mut turn = match next_turn(&revision, &mut record, attempt == 0).await {
             Ok(turn) => turn,
@@ -49,19 +43,8 @@ pub(super) async fn open(
                 None => continue,
             },
         };
-        if let Some(cold) = &mut turn.cold {
-            cold.connected = Some(Instant::now());
-        }
-        let connection = match Http1::over(stream).await {
-            Ok(connection) => Box::new(connection),
-            Err(_) => {
-                return Err((
-                    record,
-                    Failure::BadGateway("the replica broke the connection"),
-                ))
-            }
-        };
-        return ask(gateway, record, turn, connection, request, upgrade).await;
+        turn.connected();
+        return ask(gateway, record, turn, Box::new(Http1::over(stream)), head, upgrade).await;
     }
     Err((record, Failure::BadGateway("no replica takes the request")))
 }
@@ -71,74 +54,47 @@ async fn ask(
     mut record: Record,
     turn: Turn,
     mut connection: Box<Http1>,
-    request: Request<RequestBody>,
+    mut head: RequestHead,
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Result<Response<Reply>, (Record, Failure)> {
-    let exchange = connection.exchange(request);
-    let result = match turn.head_deadline(Instant::now()) {
+    let exchange = connection.exchange(&mut head, RequestBody::Empty, |_| {});
+    let result = match turn.head_deadline() {
         Some(at) => tokio::time::timeout_at(at.into(), exchange).await,
         None => Ok(exchange.await),
     };
-    let response = match result {
+    let answer = match result {
         Err(_) => return Err((record, Failure::Timeout)),
-        Ok(Err(broken)) => {
-            report(gateway, &turn.lease, &broken.error.to_string());
-            return Err((
-                record,
-                Failure::BadGateway("the replica broke the connection"),
-            ));
-        }
-        Ok(Ok(response)) => response,
+        Ok(Err(broken)) => return Err((record, broke(gateway, &turn.lease, &broken.cause))),
+        Ok(Ok(answer)) => answer,
     };
-    let (mut parts, body) = response.into_parts();
-    let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    if switched && !names_websocket(&parts.headers) {
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(begin(answer, Carrier::Http1(connection, None), turn, record));
+    }
+    if !names_websocket(&answer.headers) {
         report(gateway, &turn.lease, "switched to a protocol unasked");
-        return Err((
-            record,
-            Failure::BadGateway("the replica did not answer HTTP"),
-        ));
+        return Err((record, Failure::BadGateway("the replica did not answer HTTP")));
     }
-    strip_response(&mut parts.headers);
-    record.status = parts.status.as_u16();
-    let mut head = Response::from_parts(parts, ());
+    record.status = answer.status.as_u16();
+    let mut response = Response::new(Reply::Empty);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    strip_response(response.headers_mut());
     if let Some(cold) = &turn.cold {
-        cold.put_on(&mut head, Instant::now());
+        cold.put_on(&mut response, Instant::now());
     }
-    if !switched {
-        let limits = Limits {
-            total: turn.deadline,
-            idle: turn.policy.idle_timeout,
-        };
-        let carrier = Carrier::Http1Once(connection);
-        return Ok(head.map(|()| Reply::from_replica(body, carrier, turn.lease, record, limits)));
-    }
-    let stream = match connection.into_stream().await {
-        Ok(stream) => stream,
-        Err(_) => {
-            return Err((
-                record,
-                Failure::BadGateway("the replica broke the connection"),
-            ))
-        }
-    };
-    head.headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    head.headers_mut()
-        .insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let (total, idle) = (turn.deadline, turn.policy.idle_timeout);
-    let ends = Tunnel {
-        replica: stream,
-        lease: turn.lease,
-        record,
-        limits: Limits { total, idle },
-    };
+    name_websocket(response.headers_mut());
+    let limits = Limits { total: turn.deadline, idle: turn.policy.idle_timeout };
+    let replica = connection.into_stream();
+    let ends = Tunnel { replica, lease: turn.lease, record, limits };
     tokio::spawn(tunnel(Arc::clone(gateway), upgrade, ends));
-    Ok(head.map(|()| Reply::Empty))
+    Ok(response)
 }
 
-fn names_websocket(headers: &http::HeaderMap) -> bool {
-    headers
-        .get(UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+fn name_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+fn names_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

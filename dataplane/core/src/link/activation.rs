@@ -51,10 +51,7 @@ struct State {
 
 impl State {
     fn settle(&mut self, revision: &str, id: u64) -> Option<Pending> {
-        let asked = self
-            .pending
-            .get(revision)
-            .is_some_and(|(number, _)| *number == id);
+        let asked = self.pending.get(revision).is_some_and(|(number, _)| *number == id);
         if asked {
             self.pending.remove(revision).map(|(_, pending)| pending)
         } else {
@@ -76,12 +73,7 @@ impl Activator {
     #[must_use]
     pub fn new(socket: PathBuf, table: Arc<Table>) -> Arc<Self> {
         let state = Mutex::default();
-        Arc::new(Self {
-            socket,
-            table,
-            next: AtomicU64::new(1),
-            state,
-        })
+        Arc::new(Self { socket, table, next: AtomicU64::new(1), state })
     }
 
     /// Asks for a replica of a revision. It is in service when this returns.
@@ -100,21 +92,13 @@ impl Activator {
                 pending.answers.push(answer);
             } else {
                 let id = self.next.fetch_add(1, Ordering::Relaxed);
-                let activate = Activate {
-                    id,
-                    revision: revision.to_owned(),
-                };
+                let activate = Activate { id, revision: revision.to_owned() };
                 let _ = sender.send(ToNode::Activate(activate));
-                let pending = Pending {
-                    asked: Instant::now(),
-                    answers: vec![answer],
-                };
+                let pending = Pending { asked: Instant::now(), answers: vec![answer] };
                 state.pending.insert(revision.to_owned(), (id, pending));
             }
         }
-        answered
-            .await
-            .unwrap_or_else(|_| Err(Refused("the node agent went away".to_owned())))
+        answered.await.unwrap_or_else(|_| Err(Refused("the node agent went away".to_owned())))
     }
 
     /// Runs for ever.
@@ -134,10 +118,7 @@ impl Activator {
                     connected = false;
                     let socket = self.socket.display().to_string();
                     let reason = error.to_string();
-                    log::warn(
-                        "node not reachable",
-                        &[("socket", &socket), ("reason", &reason)],
-                    );
+                    log::warn("node not reachable", &[("socket", &socket), ("reason", &reason)]);
                 }
                 Err(_) => {}
             }
@@ -186,12 +167,7 @@ impl Activator {
         let asked = pending.as_ref().map_or(answered, |pending| pending.asked);
         if let Some(revision) = self.table.revisions.get(&activated.revision) {
             let replica = activated.replica.id.clone();
-            let activation = Activation {
-                replica,
-                asked,
-                answered,
-                timings: activated.timings,
-            };
+            let activation = Activation { replica, asked, answered, timings: activated.timings };
             revision.activated(&activated.replica, activation);
             tokio::spawn(async move {
                 tokio::time::sleep(Activation::PROVISIONAL).await;
@@ -206,18 +182,12 @@ impl Activator {
     fn refuse(&self, refused: &ActivationRefused) {
         let pending = self.state.lock().settle(&refused.revision, refused.id);
         if let Some(pending) = pending {
-            pending.answer(&Err(Refused(format!(
-                "{}: {}",
-                refused.reason, refused.message
-            ))));
+            pending.answer(&Err(Refused(format!("{}: {}", refused.reason, refused.message))));
         }
     }
 
     fn drain(&self, drain: Drain, sender: &mpsc::UnboundedSender<ToNode>) {
-        let notice = DrainNotice {
-            id: drain.id,
-            sender: sender.clone(),
-        };
+        let notice = DrainNotice { id: drain.id, sender: sender.clone() };
         if let Some(revision) = self.table.revisions.get(&drain.revision) {
             revision.drain(&drain.replica, notice);
         } else {

@@ -29,11 +29,7 @@ impl ColdPath {
         outbox: Outbox,
         revisions: mpsc::UnboundedReceiver<Arc<Revision>>,
     ) -> Self {
-        Self {
-            activator,
-            outbox,
-            revisions,
-        }
+        Self { activator, outbox, revisions }
     }
 
     /// Runs for ever.
@@ -66,15 +62,9 @@ async fn drive(revision: Arc<Revision>, activator: Arc<Activator>, outbox: Outbo
         let ColdStep::Ask(queued) = revision.cold_step() else {
             return;
         };
-        let reason = result
-            .err()
-            .map_or_else(|| "the replica is of no use".to_owned(), |r| r.0);
+        let reason = result.err().map_or_else(|| "the replica is of no use".to_owned(), |r| r.0);
         let waiting = queued.to_string();
-        let fields = [
-            ("revision", &**key),
-            ("reason", &*reason),
-            ("queued", &*waiting),
-        ];
+        let fields = [("revision", &**key), ("reason", &*reason), ("queued", &*waiting)];
         log::warn("activation brought no replica", &fields);
         tokio::time::sleep(backoff.next()).await;
         if revision.cold_step() == ColdStep::Done {

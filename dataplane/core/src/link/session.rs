@@ -29,21 +29,14 @@ pub struct Outbox(mpsc::Sender<FromDataplane>);
 impl Outbox {
     /// Requests wait for a revision without a replica.
     pub fn demand(&self, revision: &str, queued: u64) {
-        let demand = Demand {
-            revision: revision.to_owned(),
-            queued,
-        };
+        let demand = Demand { revision: revision.to_owned(), queued };
         let _ = self.0.try_send(FromDataplane::Demand(demand));
     }
 
     /// A replica refused or broke a connection.
     pub fn fault(&self, revision: &str, replica: &str, reason: String) {
         let (revision, replica) = (revision.to_owned(), replica.to_owned());
-        let fault = ReplicaFault {
-            revision,
-            replica,
-            reason,
-        };
+        let fault = ReplicaFault { revision, replica, reason };
         let _ = self.0.try_send(FromDataplane::ReplicaFault(fault));
     }
 }
@@ -64,16 +57,7 @@ impl Session {
     #[must_use]
     pub fn new(socket: PathBuf, gateway: String, table: Arc<Table>) -> (Self, Outbox) {
         let (sender, outbox) = mpsc::channel(OUTBOX);
-        (
-            Self {
-                socket,
-                gateway,
-                table,
-                outbox,
-                start_over: false,
-            },
-            Outbox(sender),
-        )
+        (Self { socket, gateway, table, outbox, start_over: false }, Outbox(sender))
     }
 
     /// Runs for ever.
@@ -95,10 +79,7 @@ impl Session {
                     connected = false;
                     let socket = self.socket.display().to_string();
                     let reason = error.to_string();
-                    log::warn(
-                        "server not reachable",
-                        &[("socket", &socket), ("reason", &reason)],
-                    );
+                    log::warn("server not reachable", &[("socket", &socket), ("reason", &reason)]);
                 }
                 Err(_) => {}
             }
@@ -130,10 +111,7 @@ impl Session {
         if let Err(error) = send(&mut writer, &hello).await {
             return error;
         }
-        log::info(
-            "server session began",
-            &[("version", &held.version.to_string())],
-        );
+        log::info("server session began", &[("version", &held.version.to_string())]);
         // Answers to the server: one per frame it sends, so it bounds them itself.
         let (answers, answered) = mpsc::unbounded_channel();
         let table = Arc::clone(&self.table);
@@ -179,10 +157,7 @@ async fn listen(
 fn handle(table: &Table, message: ToDataplane) -> Result<Option<FromDataplane>, FrameError> {
     let ack = |table: &Table| {
         let held = table.held();
-        Some(FromDataplane::Ack(Ack {
-            epoch: held.epoch,
-            version: held.version,
-        }))
+        Some(FromDataplane::Ack(Ack { epoch: held.epoch, version: held.version }))
     };
     match message {
         ToDataplane::Snapshot(snapshot) => {
@@ -198,15 +173,9 @@ fn handle(table: &Table, message: ToDataplane) -> Result<Option<FromDataplane>, 
         }
         ToDataplane::PickIdle(pick) => {
             let revision = table.revisions.get(&pick.revision);
-            let replicas = revision
-                .map(|found| found.pick_idle(pick.count))
-                .unwrap_or_default();
+            let replicas = revision.map(|found| found.pick_idle(pick.count)).unwrap_or_default();
             let (id, revision) = (pick.id, pick.revision);
-            Ok(Some(FromDataplane::PickedIdle(PickedIdle {
-                id,
-                revision,
-                replicas,
-            })))
+            Ok(Some(FromDataplane::PickedIdle(PickedIdle { id, revision, replicas })))
         }
         ToDataplane::Resume(resume) => {
             if let Some(revision) = table.revisions.get(&resume.revision) {

@@ -89,10 +89,7 @@ impl AccessLog {
         std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_lines(&receiver, file))?;
-        Ok(Self {
-            sender,
-            dropped: Arc::default(),
-        })
+        Ok(Self { sender, dropped: Arc::default() })
     }
 
     /// Queues an entry, or drops and counts it.

@@ -63,10 +63,7 @@ impl Admin {
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Reply> {
         if !names_this_machine(request) {
-            return text(
-                StatusCode::FORBIDDEN,
-                "the host is not this machine\n".into(),
-            );
+            return text(StatusCode::FORBIDDEN, "the host is not this machine\n".into());
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into());
@@ -79,25 +76,15 @@ impl Admin {
             }
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if self.table.is_configured() => text(StatusCode::OK, "ok\n".into()),
-            "/readyz" => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no configuration yet\n".into(),
-            ),
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "/metrics, /healthz or /readyz\n".into(),
-            ),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "no configuration yet\n".into()),
+            _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz or /readyz\n".into()),
         }
     }
 }
 
 /// A page in a browser cannot read the metrics by a name that it made point here.
 fn names_this_machine(request: &Request<Incoming>) -> bool {
-    let Some(host) = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-    else {
+    let Some(host) = request.headers().get(HOST).and_then(|host| host.to_str().ok()) else {
         return true;
     };
     crate::routing::normal_host(host).is_ok_and(|host| {

@@ -45,20 +45,14 @@ impl Text {
 pub(super) fn render(table: &Table, gateway: &GatewayCounters, log_dropped: u64) -> String {
     let mut text = Text(String::with_capacity(16 * 1024));
     let held = table.held();
-    text.head(
-        "knarr_gateway_config_version",
-        "gauge",
-        "Version of the configuration in force.",
-    );
+    text.head("knarr_gateway_config_version", "gauge", "Version of the configuration in force.");
     let label = format!("epoch=\"{}\"", escape(&held.epoch));
     text.value("knarr_gateway_config_version", &label, held.version);
     render_gateway(&mut text, gateway, log_dropped);
     let mut revisions = table.revisions.all();
     revisions.sort_by(|a, b| a.key().cmp(b.key()));
-    let labelled: Vec<(String, &Revision)> = revisions
-        .iter()
-        .map(|revision| (labels_of(revision), &**revision))
-        .collect();
+    let labelled: Vec<(String, &Revision)> =
+        revisions.iter().map(|revision| (labels_of(revision), &**revision)).collect();
     render_requests(&mut text, &labelled);
     render_load(&mut text, &labelled);
     render_latency(&mut text, &labelled);
@@ -67,49 +61,21 @@ pub(super) fn render(table: &Table, gateway: &GatewayCounters, log_dropped: u64)
 
 fn render_gateway(text: &mut Text, gateway: &GatewayCounters, log_dropped: u64) {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    text.head(
-        "knarr_gateway_connections",
-        "gauge",
-        "Client connections open.",
-    );
+    text.head("knarr_gateway_connections", "gauge", "Client connections open.");
     text.value("knarr_gateway_connections", "", load(&gateway.connections));
-    text.head(
-        "knarr_gateway_connections_refused_total",
-        "counter",
-        "Client connections refused.",
-    );
-    text.value(
-        "knarr_gateway_connections_refused_total",
-        "",
-        load(&gateway.refused),
-    );
-    text.head(
-        "knarr_gateway_access_log_dropped_total",
-        "counter",
-        "Access log lines dropped.",
-    );
+    text.head("knarr_gateway_connections_refused_total", "counter", "Client connections refused.");
+    text.value("knarr_gateway_connections_refused_total", "", load(&gateway.refused));
+    text.head("knarr_gateway_access_log_dropped_total", "counter", "Access log lines dropped.");
     text.value("knarr_gateway_access_log_dropped_total", "", log_dropped);
-    text.head(
-        "knarr_gateway_own_responses_total",
-        "counter",
-        "Answers that no revision gave.",
-    );
-    for (class, counter) in CLASSES
-        .iter()
-        .zip(&gateway.own_by_class)
-        .filter(|(_, c)| load(c) > 0)
-    {
+    text.head("knarr_gateway_own_responses_total", "counter", "Answers that no revision gave.");
+    for (class, counter) in CLASSES.iter().zip(&gateway.own_by_class).filter(|(_, c)| load(c) > 0) {
         let label = format!("code_class=\"{class}\"");
         text.value("knarr_gateway_own_responses_total", &label, load(counter));
     }
 }
 
 fn render_requests(text: &mut Text, revisions: &[(String, &Revision)]) {
-    text.head(
-        "knarr_gateway_requests_total",
-        "counter",
-        "Requests ended, by status class.",
-    );
+    text.head("knarr_gateway_requests_total", "counter", "Requests ended, by status class.");
     for (labels, revision) in revisions {
         for (class, counter) in CLASSES.iter().zip(&revision.counters.by_class) {
             let count = counter.load(Ordering::Relaxed);
@@ -126,16 +92,12 @@ fn render_requests(text: &mut Text, revisions: &[(String, &Revision)]) {
             "Times a revision without replica was asked for.",
             |r| &r.counters.cold,
         ),
-        (
-            "knarr_gateway_queue_overflow_total",
-            "Requests refused by a full queue.",
-            |r| &r.counters.overflow,
-        ),
-        (
-            "knarr_gateway_replica_faults_total",
-            "Connections refused or broken by replicas.",
-            |r| &r.counters.faults,
-        ),
+        ("knarr_gateway_queue_overflow_total", "Requests refused by a full queue.", |r| {
+            &r.counters.overflow
+        }),
+        ("knarr_gateway_replica_faults_total", "Connections refused or broken by replicas.", |r| {
+            &r.counters.faults
+        }),
     ];
     for (name, help, read) in totals {
         text.head(name, "counter", help);
@@ -156,11 +118,7 @@ fn render_load(text: &mut Text, revisions: &[(String, &Revision)]) {
             text.value("knarr_gateway_in_flight", labels, in_flight);
         }
     }
-    text.head(
-        "knarr_gateway_queued",
-        "gauge",
-        "Requests that wait for a replica or a slot.",
-    );
+    text.head("knarr_gateway_queued", "gauge", "Requests that wait for a replica or a slot.");
     for ((labels, _), (_, queued)) in revisions.iter().zip(&loads) {
         if *queued > 0 {
             text.value("knarr_gateway_queued", labels, queued);
@@ -173,11 +131,8 @@ fn render_latency(text: &mut Text, revisions: &[(String, &Revision)]) {
     text.head(NAME, "histogram", "Until the response ended.");
     for (labels, revision) in revisions {
         let counters = &revision.counters;
-        let buckets: Vec<u64> = counters
-            .latency
-            .iter()
-            .map(|bucket| bucket.load(Ordering::Relaxed))
-            .collect();
+        let buckets: Vec<u64> =
+            counters.latency.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
         let total: u64 = buckets.iter().sum();
         if total == 0 {
             continue;
@@ -188,11 +143,7 @@ fn render_latency(text: &mut Text, revisions: &[(String, &Revision)]) {
             let labels = format!("{labels},le=\"{}\"", seconds(*bound));
             text.value(&format!("{NAME}_bucket"), &labels, below);
         }
-        text.value(
-            &format!("{NAME}_bucket"),
-            &format!("{labels},le=\"+Inf\""),
-            total,
-        );
+        text.value(&format!("{NAME}_bucket"), &format!("{labels},le=\"+Inf\""), total);
         let sum = counters.latency_us.load(Ordering::Relaxed);
         text.value(&format!("{NAME}_sum"), labels, seconds(sum));
         text.value(&format!("{NAME}_count"), labels, total);
@@ -205,10 +156,7 @@ fn seconds(micros: u64) -> String {
 }
 
 fn labels_of(revision: &Revision) -> String {
-    let (namespace, name) = revision
-        .key()
-        .split_once('/')
-        .unwrap_or(("", revision.key()));
+    let (namespace, name) = revision.key().split_once('/').unwrap_or(("", revision.key()));
     let labels = revision.labels();
     format!(
         "namespace=\"{}\",revision=\"{}\",service=\"{}\",configuration=\"{}\"",
@@ -220,9 +168,7 @@ fn labels_of(revision: &Revision) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

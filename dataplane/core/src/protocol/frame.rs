@@ -25,10 +25,7 @@ impl std::fmt::Display for FrameError {
             Self::Closed => f.write_str("the peer closed the session"),
             Self::Io(error) => write!(f, "the session broke: {error}"),
             Self::TooLarge(size) => {
-                write!(
-                    f,
-                    "a frame of {size} bytes is larger than {MAX_FRAME_BYTES}"
-                )
+                write!(f, "a frame of {size} bytes is larger than {MAX_FRAME_BYTES}")
             }
             Self::Json(error) => write!(f, "a frame is not a message: {error}"),
         }

@@ -118,10 +118,7 @@ pub struct Revision {
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_concurrency: u32,
     /// Total time of a request, 0 is none.
-    #[serde(
-        default = "default_timeout_ms",
-        skip_serializing_if = "is_default_timeout"
-    )]
+    #[serde(default = "default_timeout_ms", skip_serializing_if = "is_default_timeout")]
     pub timeout_ms: u64,
     /// Until the first byte of the response, 0 is none.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -130,10 +127,7 @@ pub struct Revision {
     #[serde(default, skip_serializing_if = "is_default")]
     pub idle_timeout_ms: u64,
     /// Requests that wait for a slot or a replica before 503.
-    #[serde(
-        default = "default_queue_limit",
-        skip_serializing_if = "is_default_limit"
-    )]
+    #[serde(default = "default_queue_limit", skip_serializing_if = "is_default_limit")]
     pub queue_limit: usize,
     /// Some route points here.
     #[serde(default = "default_true", skip_serializing_if = "is_true")]

@@ -145,22 +145,12 @@ impl Revision {
         }
         drop(state);
         let revision = Arc::clone(self);
-        let ticket = Ticket {
-            revision,
-            receiver,
-            number,
-            cold,
-            granted: false,
-        };
+        let ticket = Ticket { revision, receiver, number, cold, granted: false };
         Admission::Waiting(ticket, policy)
     }
 
     fn lease(self: &Arc<Self>, replica: Arc<Replica>) -> Lease {
-        Lease {
-            revision: Arc::clone(self),
-            replica,
-            armed: true,
-        }
+        Lease { revision: Arc::clone(self), replica, armed: true }
     }
 
     /// Hands free slots to those who wait, in order.
@@ -172,11 +162,7 @@ impl Revision {
             };
             let activation = state.activation.clone().filter(|_| cold);
             replica.enter();
-            let grant = Grant {
-                lease: self.lease(replica),
-                policy: state.policy,
-                activation,
-            };
+            let grant = Grant { lease: self.lease(replica), policy: state.policy, activation };
             if let Err(mut refused) = sender.send(grant) {
                 // The ticket was dropped between its cancellation and ours: undo under this lock.
                 refused.lease.armed = false;
@@ -219,9 +205,7 @@ impl Revision {
 impl State {
     /// Whether some replica is in service, be it busy or suspect.
     pub(super) fn has_usable(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| slot.standing == Standing::Serving)
+        self.slots.iter().any(|slot| slot.standing == Standing::Serving)
     }
 
     fn random(&mut self, below: usize) -> usize {
@@ -259,17 +243,12 @@ impl State {
             let other = if other >= one { other + 1 } else { other };
             let (a, b) = (&self.slots[one], &self.slots[other]);
             if a.takes_requests() && b.takes_requests() {
-                let better = if b.replica.in_flight() < a.replica.in_flight() {
-                    b
-                } else {
-                    a
-                };
+                let better = if b.replica.in_flight() < a.replica.in_flight() { b } else { a };
                 return Some(Arc::clone(&better.replica));
             }
         }
         let able = self.slots.iter().filter(|slot| slot.takes_requests());
-        able.min_by_key(|slot| slot.replica.in_flight())
-            .map(|slot| Arc::clone(&slot.replica))
+        able.min_by_key(|slot| slot.replica.in_flight()).map(|slot| Arc::clone(&slot.replica))
     }
 }
 

@@ -18,9 +18,7 @@ impl Revision {
     pub(super) fn ask_for_replica(self: &Arc<Self>, state: &mut State) {
         if !state.cold {
             state.cold = true;
-            self.counters
-                .cold
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.counters.cold.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             self.events.go_cold(Arc::clone(self));
         }
     }

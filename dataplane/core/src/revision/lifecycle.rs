@@ -22,10 +22,7 @@ pub struct DrainNotice {
 impl DrainNotice {
     /// Says it.
     pub fn send(&self, replica: &str) {
-        let answer = Drained {
-            id: self.id,
-            replica: replica.to_owned(),
-        };
+        let answer = Drained { id: self.id, replica: replica.to_owned() };
         let _ = self.sender.send(ToNode::Drained(answer));
     }
 }
@@ -36,10 +33,8 @@ impl Revision {
         let mut state = self.state.lock();
         state.known = true;
         state.policy = Policy::of(entry);
-        let labels = Labels {
-            service: entry.service.clone(),
-            configuration: entry.configuration.clone(),
-        };
+        let labels =
+            Labels { service: entry.service.clone(), configuration: entry.configuration.clone() };
         if *state.labels != labels {
             state.labels = Arc::new(labels);
         }
@@ -104,11 +99,8 @@ impl Revision {
     /// Chooses up to `count` replicas to end, faulty and idle ones first, and bars them from requests.
     pub fn pick_idle(&self, count: usize) -> Vec<String> {
         let mut state = self.state.lock();
-        let mut serving: Vec<&mut Slot> = state
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.standing == Standing::Serving)
-            .collect();
+        let mut serving: Vec<&mut Slot> =
+            state.slots.iter_mut().filter(|slot| slot.standing == Standing::Serving).collect();
         serving.sort_by_key(|slot| (!slot.suspect, slot.replica.in_flight()));
         let picked = serving.into_iter().take(count).map(|slot| {
             slot.standing = Standing::Picked;
@@ -158,9 +150,7 @@ impl Revision {
     /// Whether a suspect replica is still wanted.
     pub fn is_wanted(&self, replica: &Arc<Replica>) -> bool {
         let mut state = self.state.lock();
-        state
-            .slot(&replica.id)
-            .is_some_and(|slot| slot.standing != Standing::Ending)
+        state.slot(&replica.id).is_some_and(|slot| slot.standing != Standing::Ending)
     }
 
     /// The replica takes connections again.

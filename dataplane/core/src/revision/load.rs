@@ -24,13 +24,7 @@ pub(super) struct Sample {
 
 impl Load {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            current: 0,
-            area: 0,
-            changed: now,
-            sampled: now,
-            requests: 0,
-        }
+        Self { current: 0, area: 0, changed: now, sampled: now, requests: 0 }
     }
 
     pub(super) fn current(&self) -> u64 {
@@ -60,16 +54,10 @@ impl Load {
     /// Ends an interval and begins the next.
     pub(super) fn sample(&mut self, now: Instant) -> Sample {
         self.advance(now);
-        let span = now
-            .saturating_duration_since(self.sampled)
-            .max(Duration::from_nanos(1));
+        let span = now.saturating_duration_since(self.sampled).max(Duration::from_nanos(1));
         #[allow(clippy::cast_precision_loss)] // a mean needs no more than 52 bits
         let concurrency = self.area as f64 / span.as_nanos() as f64;
-        let sample = Sample {
-            concurrency,
-            requests: self.requests,
-            current: self.current,
-        };
+        let sample = Sample { concurrency, requests: self.requests, current: self.current };
         self.area = 0;
         self.requests = 0;
         self.sampled = now;
@@ -151,17 +139,11 @@ mod tests {
         counters.record(200, Duration::from_micros(250));
         counters.record(503, Duration::from_micros(251));
         counters.record(0, Duration::from_secs(60));
-        let buckets: Vec<u64> = counters
-            .latency
-            .iter()
-            .map(|b| b.load(Ordering::Relaxed))
-            .collect();
+        let buckets: Vec<u64> =
+            counters.latency.iter().map(|b| b.load(Ordering::Relaxed)).collect();
         assert_eq!((buckets[0], buckets[1], buckets[14]), (1, 1, 1));
-        let classes: Vec<u64> = counters
-            .by_class
-            .iter()
-            .map(|c| c.load(Ordering::Relaxed))
-            .collect();
+        let classes: Vec<u64> =
+            counters.by_class.iter().map(|c| c.load(Ordering::Relaxed)).collect();
         assert_eq!(classes, [1, 0, 1, 0, 0, 1]);
     }
 }

@@ -93,13 +93,7 @@ struct Slot {
 impl Slot {
     fn new(replica: Arc<Replica>, provisional: Option<Instant>) -> Self {
         let standing = Standing::Serving;
-        Self {
-            replica,
-            standing,
-            suspect: false,
-            provisional,
-            drains: Vec::new(),
-        }
+        Self { replica, standing, suspect: false, provisional, drains: Vec::new() }
     }
 }
 
@@ -155,12 +149,7 @@ impl Revision {
             random: seed | 1,
         };
         let counters = Counters::default();
-        Self {
-            key: key.into(),
-            events,
-            counters,
-            state: Mutex::new(state),
-        }
+        Self { key: key.into(), events, counters, state: Mutex::new(state) }
     }
 
     /// `namespace/name`.

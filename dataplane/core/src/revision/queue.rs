@@ -46,9 +46,7 @@ impl WaitQueue {
 
     /// Whether the waiter was still there.
     pub(super) fn cancel(&mut self, number: u64) -> bool {
-        let Some(index) = number
-            .checked_sub(self.first)
-            .and_then(|i| usize::try_from(i).ok())
+        let Some(index) = number.checked_sub(self.first).and_then(|i| usize::try_from(i).ok())
         else {
             return false;
         };
@@ -75,9 +73,8 @@ mod tests {
     #[test]
     fn leaves_in_order_of_arrival_and_early_by_number() {
         let mut queue = WaitQueue::default();
-        let numbers: Vec<u64> = (0..4)
-            .map(|i| queue.push(oneshot::channel().0, i % 2 == 0))
-            .collect();
+        let numbers: Vec<u64> =
+            (0..4).map(|i| queue.push(oneshot::channel().0, i % 2 == 0)).collect();
         assert!(queue.cancel(numbers[1]));
         assert!(!queue.cancel(numbers[1]), "twice");
         assert!(queue.cancel(numbers[0]));

@@ -70,16 +70,9 @@ impl Registry {
     /// An empty registry; revisions without a replica are sent to `cold`.
     #[must_use]
     pub fn new(cold: ColdSender) -> Self {
-        let events = Arc::new(RegistryEvents {
-            cold,
-            listed: Mutex::default(),
-            barred: Mutex::default(),
-        });
-        Self {
-            events,
-            revisions: RwLock::default(),
-            hasher: RandomState::new(),
-        }
+        let events =
+            Arc::new(RegistryEvents { cold, listed: Mutex::default(), barred: Mutex::default() });
+        Self { events, revisions: RwLock::default(), hasher: RandomState::new() }
     }
 
     /// The revision of that name, if any.
@@ -125,12 +118,7 @@ impl Registry {
     #[must_use]
     pub fn known_keys(&self) -> Vec<Arc<str>> {
         let known = |revision: &&Arc<Revision>| revision.state.lock().known;
-        self.revisions
-            .read()
-            .values()
-            .filter(known)
-            .map(|r| Arc::clone(r.key()))
-            .collect()
+        self.revisions.read().values().filter(known).map(|r| Arc::clone(r.key())).collect()
     }
 
     /// Bars a replica id of a revision that is not known here.
@@ -165,11 +153,7 @@ impl Revision {
     /// How many connections are left.
     fn sweep_pools(&self, now: Instant) -> usize {
         let state = self.state.lock();
-        state
-            .slots
-            .iter()
-            .map(|slot| slot.replica.pool.sweep(now, POOL_IDLE))
-            .sum()
+        state.slots.iter().map(|slot| slot.replica.pool.sweep(now, POOL_IDLE)).sum()
     }
 
     /// The entry to report, if any, and whether to look again.

@@ -38,8 +38,7 @@ impl Replica {
     }
 
     pub(super) fn enter(&self) {
-        self.in_flight
-            .store(self.in_flight() + 1, Ordering::Relaxed);
+        self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
     }
 
     /// What is left.

@@ -60,10 +60,7 @@ pub fn normal_host(authority: &str) -> Result<Cow<'_, str>, BadHost> {
 
 fn strip_port(authority: &str) -> Result<&str, BadHost> {
     let after_host = if authority.starts_with('[') {
-        authority
-            .find(']')
-            .ok_or(BadHost("Host is not a host name"))?
-            + 1
+        authority.find(']').ok_or(BadHost("Host is not a host name"))? + 1
     } else {
         authority.find(':').unwrap_or(authority.len())
     };
@@ -100,17 +97,9 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for written in [
-            "user@host",
-            "a b",
-            "a/b",
-            "a:b",
-            "a:1:2",
-            "[::1",
-            "[::1]x",
-            "a\u{e9}",
-            "a:123456",
-        ] {
+        for written in
+            ["user@host", "a b", "a/b", "a:b", "a:1:2", "[::1", "[::1]x", "a\u{e9}", "a:123456"]
+        {
             assert!(normal_host(written).is_err(), "{written}");
         }
     }
@@ -121,14 +110,8 @@ mod tests {
         headers.insert("host", HeaderValue::from_static("header"));
         let absolute: Uri = "http://target/x".parse().unwrap_or_default();
         let origin = Uri::from_static("/x");
-        assert_eq!(
-            authority_of(Version::HTTP_11, &absolute, &headers),
-            Ok("target")
-        );
-        assert_eq!(
-            authority_of(Version::HTTP_11, &origin, &headers),
-            Ok("header")
-        );
+        assert_eq!(authority_of(Version::HTTP_11, &absolute, &headers), Ok("target"));
+        assert_eq!(authority_of(Version::HTTP_11, &origin, &headers), Ok("header"));
         assert!(authority_of(Version::HTTP_2, &absolute, &headers).is_err());
         headers.append("host", HeaderValue::from_static("again"));
         assert!(authority_of(Version::HTTP_11, &origin, &headers).is_err());

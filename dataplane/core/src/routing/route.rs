@@ -50,23 +50,13 @@ impl HostRoutes {
         rule: &protocol::Rule,
         registry: &Registry,
     ) -> Self {
-        let mut paths: Vec<PathRoute> = rule
-            .paths
-            .iter()
-            .map(|path| PathRoute::compile(path, registry))
-            .collect();
-        paths.sort_by_key(|path| {
-            (
-                usize::MAX - path.prefix.len(),
-                usize::MAX - path.headers.len(),
-            )
-        });
+        let mut paths: Vec<PathRoute> =
+            rule.paths.iter().map(|path| PathRoute::compile(path, registry)).collect();
+        paths.sort_by_key(|path| (usize::MAX - path.prefix.len(), usize::MAX - path.headers.len()));
         Self {
             redirect: ingress.http_option == protocol::HttpOption::Redirected
                 && rule.visibility == protocol::Visibility::External,
-            hash: HeaderValue::from_str(&ingress.hash)
-                .ok()
-                .filter(|hash| !hash.is_empty()),
+            hash: HeaderValue::from_str(&ingress.hash).ok().filter(|hash| !hash.is_empty()),
             paths,
         }
     }
@@ -76,18 +66,13 @@ impl HostRoutes {
     pub fn find(&self, path: &str, headers: &HeaderMap) -> Option<&PathRoute> {
         self.paths.iter().find(|route| {
             path.starts_with(route.prefix.as_str())
-                && route
-                    .headers
-                    .iter()
-                    .all(|(name, value)| headers.get(name) == Some(value))
+                && route.headers.iter().all(|(name, value)| headers.get(name) == Some(value))
         })
     }
 
     /// Keys of all revisions named.
     pub(super) fn revisions(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.paths
-            .iter()
-            .flat_map(|path| path.splits.iter().map(|split| split.revision.key()))
+        self.paths.iter().flat_map(|path| path.splits.iter().map(|split| split.revision.key()))
     }
 }
 
@@ -133,10 +118,7 @@ fn header_pairs(headers: &std::collections::BTreeMap<String, String>) -> SetHead
     headers
         .iter()
         .filter_map(|(name, value)| {
-            Some((
-                HeaderName::try_from(name.as_str()).ok()?,
-                HeaderValue::from_str(value).ok()?,
-            ))
+            Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_str(value).ok()?))
         })
         .collect()
 }

@@ -36,10 +36,7 @@ impl Hosts {
 
     fn get(&self, host: &str) -> Option<Arc<HostRoutes>> {
         let shard = self.shard(host).read();
-        shard
-            .get(host)
-            .and_then(|claims| claims.first())
-            .map(|claim| Arc::clone(&claim.routes))
+        shard.get(host).and_then(|claims| claims.first()).map(|claim| Arc::clone(&claim.routes))
     }
 
     fn claim(&self, host: &str, ingress: &Arc<str>, routes: Arc<HostRoutes>) {
@@ -47,10 +44,7 @@ impl Hosts {
         let claims = shard.entry(host.into()).or_default();
         match claims.iter_mut().find(|claim| claim.ingress == *ingress) {
             Some(claim) => claim.routes = routes,
-            None => claims.push(Claim {
-                ingress: Arc::clone(ingress),
-                routes,
-            }),
+            None => claims.push(Claim { ingress: Arc::clone(ingress), routes }),
         }
     }
 
@@ -146,10 +140,7 @@ impl Table {
         let ingresses: HashSet<&str> = snapshot.ingresses.iter().map(|i| i.key.as_str()).collect();
         let gone: Vec<Arc<str>> = {
             let held = self.ingresses.lock();
-            held.keys()
-                .filter(|key| !ingresses.contains(&***key))
-                .cloned()
-                .collect()
+            held.keys().filter(|key| !ingresses.contains(&***key)).cloned().collect()
         };
         for key in gone {
             self.remove_ingress(&key);
@@ -160,10 +151,7 @@ impl Table {
                 self.remove_revision(&key);
             }
         }
-        *self.held.write() = Held {
-            epoch: snapshot.epoch.clone(),
-            version: snapshot.version,
-        };
+        *self.held.write() = Held { epoch: snapshot.epoch.clone(), version: snapshot.version };
     }
 
     /// Applies a change. Revisions come first and go last, so that no route is without its revision.
@@ -173,10 +161,7 @@ impl Table {
     pub fn apply(&self, delta: &Delta, now: Instant) -> Result<(), DeltaError> {
         let held = self.held.read().version;
         if delta.version != held + 1 {
-            return Err(DeltaError {
-                held,
-                came: delta.version,
-            });
+            return Err(DeltaError { held, came: delta.version });
         }
         for revision in &delta.revisions {
             self.revisions.mention(&revision.key).update(revision, now);
@@ -208,24 +193,14 @@ impl Table {
             let routes = Arc::new(HostRoutes::compile(ingress, rule, &self.revisions));
             record.revisions.extend(routes.revisions().cloned());
             for host in &rule.hosts {
-                let host = host
-                    .trim_end_matches('.')
-                    .to_ascii_lowercase()
-                    .into_boxed_str();
-                self.hosts(rule.visibility)
-                    .claim(&host, &key, Arc::clone(&routes));
+                let host = host.trim_end_matches('.').to_ascii_lowercase().into_boxed_str();
+                self.hosts(rule.visibility).claim(&host, &key, Arc::clone(&routes));
                 record.hosts.insert((rule.visibility, host));
             }
         }
         let before = {
-            let kept = Record {
-                hosts: record.hosts.clone(),
-                revisions: record.revisions.clone(),
-            };
-            self.ingresses
-                .lock()
-                .insert(Arc::clone(&key), kept)
-                .unwrap_or_default()
+            let kept = Record { hosts: record.hosts.clone(), revisions: record.revisions.clone() };
+            self.ingresses.lock().insert(Arc::clone(&key), kept).unwrap_or_default()
         };
         for (visibility, host) in before.hosts.difference(&record.hosts) {
             self.hosts(*visibility).release(host, &key);

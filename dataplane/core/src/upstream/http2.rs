@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::body::RequestBody;
-use super::http1::Sent;
+use super::RequestHead;
 
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -54,10 +54,7 @@ impl Http2 {
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        Ok(Self {
-            sender,
-            streams: Arc::default(),
-        })
+        Ok(Self { sender, streams: Arc::default() })
     }
 
     /// Streams in use.
@@ -86,16 +83,23 @@ impl Http2 {
     pub async fn exchange(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Sent> {
-        self.sender
-            .try_send_request(request)
-            .await
-            .map_err(|mut broken| {
-                let unsent = broken.take_message();
-                Sent {
-                    error: broken.into_error(),
-                    unsent,
-                }
-            })
+    ) -> Result<Response<Incoming>, Unsent> {
+        self.sender.try_send_request(request).await.map_err(|mut broken| {
+            let request = broken.take_message().map(|request| {
+                let (parts, body) = request.into_parts();
+                let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+                (RequestHead { method, uri, headers }, body)
+            });
+            Unsent { error: broken.into_error(), request }
+        })
     }
+}
+
+/// A stream that brought no response.
+#[derive(Debug)]
+pub struct Unsent {
+    /// What broke.
+    pub error: hyper::Error,
+    /// The request, when not a byte of it was written.
+    pub request: Option<(RequestHead, RequestBody)>,
 }

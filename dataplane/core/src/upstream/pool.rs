@@ -35,24 +35,28 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The connection used last. Without `repeatable` only one that was used a moment ago.
+    /// The connection used last that is still open. Without `repeatable` only one that was used a
+    /// moment ago.
     pub fn take(&self, now: Instant, repeatable: bool) -> Option<Box<Http1>> {
         let mut state = self.state.lock();
-        let fresh = |idle: &Idle| now.saturating_duration_since(idle.since) < FRESH;
-        if !repeatable && !state.idle.last().is_some_and(fresh) {
-            return None;
+        while let Some(idle) = state.idle.last() {
+            let fresh = now.saturating_duration_since(idle.since) < FRESH;
+            if !repeatable && !fresh {
+                return None;
+            }
+            let taken = state.idle.pop().map(|idle| idle.connection);
+            if taken.as_ref().is_some_and(|connection| connection.is_ready()) {
+                return taken;
+            }
         }
-        state.idle.pop().map(|idle| idle.connection)
+        None
     }
 
     /// Keeps a connection for the next request.
     pub fn put(&self, connection: Box<Http1>, now: Instant) {
         let mut state = self.state.lock();
         if !state.closed && state.idle.len() < MAX_IDLE {
-            state.idle.push(Idle {
-                connection,
-                since: now,
-            });
+            state.idle.push(Idle { connection, since: now });
         }
     }
 
@@ -60,10 +64,7 @@ impl Pool {
     pub fn share(&self) -> Option<Http2> {
         let mut state = self.state.lock();
         state.shared.retain(|connection| !connection.is_closed());
-        let least = state
-            .shared
-            .iter()
-            .min_by_key(|connection| connection.streams())?;
+        let least = state.shared.iter().min_by_key(|connection| connection.streams())?;
         (least.streams() < STREAMS_PER_CONNECTION).then(|| least.clone())
     }
 
@@ -78,9 +79,7 @@ impl Pool {
     /// Closes what waited longer than `limit`; how many connections are left.
     pub fn sweep(&self, now: Instant, limit: Duration) -> usize {
         let mut state = self.state.lock();
-        state
-            .idle
-            .retain(|idle| now.saturating_duration_since(idle.since) < limit);
+        state.idle.retain(|idle| now.saturating_duration_since(idle.since) < limit);
         state.shared.retain(|connection| !connection.is_closed());
         if state.idle.is_empty() {
             state.idle.shrink_to_fit();

@@ -20,11 +20,8 @@ pub struct Seen {
 
 impl Seen {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| &**v);
+        let mut values =
+            self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v);
         let first = values.next();
         assert!(values.next().is_none(), "{name} is there twice");
         first
@@ -65,12 +62,7 @@ impl Backend {
                 serving.spawn(serve(stream));
             }
         });
-        Self {
-            address,
-            connections,
-            seen: Arc::default(),
-            task,
-        }
+        Self { address, connections, seen: Arc::default(), task }
     }
 
     /// Every request is answered with what `answer` returns, on connections that are kept.
@@ -110,11 +102,7 @@ impl Backend {
 }
 
 pub fn ok(body: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 /// Reads a head byte by byte, so that nothing after it is taken.
@@ -131,17 +119,9 @@ pub async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
     let mut lines = head.trim_end().split("\r\n");
     let line = lines.next()?.to_owned();
     let headers: Vec<(String, String)> = lines
-        .map(|line| {
-            line.split_once(": ")
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .unwrap()
-        })
+        .map(|line| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned())).unwrap())
         .collect();
-    let mut seen = Seen {
-        line,
-        headers,
-        body: Vec::new(),
-    };
+    let mut seen = Seen { line, headers, body: Vec::new() };
     if let Some(length) = seen.header("content-length") {
         let length = length.parse().unwrap();
         let mut body = vec![0; length];

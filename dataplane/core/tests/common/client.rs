@@ -17,10 +17,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| &**v)
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v)
     }
 }
 
@@ -31,10 +28,7 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        Self {
-            stream: TcpStream::connect(address).await.unwrap(),
-            buffer: Vec::new(),
-        }
+        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -42,8 +36,7 @@ impl Client {
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
-            .await;
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
         self.answer().await
     }
 
@@ -54,19 +47,12 @@ impl Client {
 
     /// `None` when the connection ends first.
     pub async fn try_answer(&mut self) -> Option<Answer> {
-        tokio::time::timeout(SOON, self.read_answer())
-            .await
-            .expect("an answer in time")
+        tokio::time::timeout(SOON, self.read_answer()).await.expect("an answer in time")
     }
 
     async fn more(&mut self) -> Option<()> {
         let mut bytes = [0; 16 * 1024];
-        let read = self
-            .stream
-            .read(&mut bytes)
-            .await
-            .ok()
-            .filter(|read| *read > 0)?;
+        let read = self.stream.read(&mut bytes).await.ok().filter(|read| *read > 0)?;
         self.buffer.extend_from_slice(&bytes[..read]);
         Some(())
     }
@@ -104,11 +90,7 @@ impl Client {
     pub async fn head(&mut self) -> Option<Answer> {
         let line = self.line().await?;
         let status = line.split(' ').nth(1).unwrap().parse().unwrap();
-        Some(Answer {
-            status,
-            headers: self.fields().await?,
-            ..Answer::default()
-        })
+        Some(Answer { status, headers: self.fields().await?, ..Answer::default() })
     }
 
     async fn read_answer(&mut self) -> Option<Answer> {
@@ -139,9 +121,7 @@ impl Client {
     /// Everything until the end of the connection.
     pub async fn rest(&mut self) -> String {
         let read = async { while self.more().await.is_some() {} };
-        tokio::time::timeout(SOON, read)
-            .await
-            .expect("the end in time");
+        tokio::time::timeout(SOON, read).await.expect("the end in time");
         String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
     }
 }
@@ -149,8 +129,6 @@ impl Client {
 /// One GET on a connection of its own.
 pub async fn get(address: SocketAddr, host: &str, path: &str) -> Answer {
     let mut client = Client::connect(address).await;
-    client
-        .send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
-        .await;
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
     client.answer().await
 }

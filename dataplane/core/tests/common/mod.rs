@@ -1,10 +1,5 @@
 //! A data plane between a fake server, a fake node agent, raw clients and raw replicas.
-#![allow(
-    dead_code,
-    clippy::missing_panics_doc,
-    clippy::unwrap_used,
-    clippy::must_use_candidate
-)]
+#![allow(dead_code, clippy::missing_panics_doc, clippy::unwrap_used, clippy::must_use_candidate)]
 
 pub mod backend;
 pub mod client;
@@ -83,16 +78,8 @@ impl Bed {
             };
             serve(config, stopped).await.expect("serves");
         });
-        let mut bed = Self {
-            external,
-            local,
-            metrics,
-            server,
-            node,
-            directory,
-            stop: Some(stop),
-            task,
-        };
+        let mut bed =
+            Self { external, local, metrics, server, node, directory, stop: Some(stop), task };
         bed.server.hello().await;
         bed.node.connected().await;
         bed
@@ -108,12 +95,7 @@ impl Bed {
 
     pub async fn configure(&mut self, ingresses: Vec<Ingress>, revisions: Vec<Revision>) {
         let epoch = "e1".to_owned();
-        let snapshot = Snapshot {
-            epoch,
-            version: 1,
-            ingresses,
-            revisions,
-        };
+        let snapshot = Snapshot { epoch, version: 1, ingresses, revisions };
         self.server.send(ToDataplane::Snapshot(snapshot));
         assert_eq!(self.server.ack().await, ("e1".to_owned(), 1));
     }
@@ -136,10 +118,7 @@ impl Bed {
     }
 
     pub async fn stopped(self) {
-        tokio::time::timeout(SOON, self.task)
-            .await
-            .expect("in time")
-            .unwrap();
+        tokio::time::timeout(SOON, self.task).await.expect("in time").unwrap();
     }
 
     pub async fn stop(mut self) {
@@ -149,11 +128,7 @@ impl Bed {
 }
 
 pub fn replica(id: &str, address: SocketAddr) -> Replica {
-    Replica {
-        id: id.into(),
-        address: address.ip().to_string(),
-        port: address.port(),
-    }
+    Replica { id: id.into(), address: address.ip().to_string(), port: address.port() }
 }
 
 pub fn revision(key: &str, replicas: Vec<Replica>) -> Revision {
@@ -189,11 +164,7 @@ pub fn path(splits: &[(u32, &str)]) -> Path {
 }
 
 pub fn rule(host: &str, visibility: Visibility, paths: Vec<Path>) -> Rule {
-    Rule {
-        hosts: vec![host.into()],
-        visibility,
-        paths,
-    }
+    Rule { hosts: vec![host.into()], visibility, paths }
 }
 
 pub fn ingress(splits: &[(u32, &str)]) -> Ingress {

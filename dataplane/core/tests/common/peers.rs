@@ -68,13 +68,7 @@ where
                 tokio::select! { () = reading => {}, () = writing => {} }
             }
         });
-        Self {
-            outgoing,
-            incoming,
-            seen: Vec::new(),
-            task,
-            path,
-        }
+        Self { outgoing, incoming, seen: Vec::new(), task, path }
     }
 
     pub fn send(&self, message: Out) {
@@ -90,18 +84,12 @@ where
                 }
             }
         };
-        tokio::time::timeout(SOON, wait)
-            .await
-            .expect("connected in time");
+        tokio::time::timeout(SOON, wait).await.expect("connected in time");
     }
 
     /// The first message, seen or to come, that `wanted` takes; others are kept.
     pub async fn expect<T>(&mut self, wanted: impl Fn(&In) -> Option<T>) -> T {
-        if let Some(index) = self
-            .seen
-            .iter()
-            .position(|message| wanted(message).is_some())
-        {
+        if let Some(index) = self.seen.iter().position(|message| wanted(message).is_some()) {
             let message = self.seen.remove(index);
             return wanted(&message).expect("just found");
         }
@@ -115,9 +103,7 @@ where
                 }
             }
         };
-        tokio::time::timeout(SOON, wait)
-            .await
-            .expect("message in time")
+        tokio::time::timeout(SOON, wait).await.expect("message in time")
     }
 
     /// Everything that came so far, without waiting.
