@@ -175,7 +175,8 @@ class GroupCommit:
 
     def _fail(self, batch: "_Batch", fault: StatusError) -> None:
         if not self._failing:
-            _log.error("a commit of the store failed: %s", fault, exc_info=fault)
+            broken = isinstance(fault, StoreBroken)
+            _log.error("a commit failed: %s", fault, exc_info=fault if broken else None)
         self._failing = True
         self._lazy = batch.lazy | self._lazy
         doomed = [*batch.waiting(), *(write.done for write in self._queue), *self._barriers]
