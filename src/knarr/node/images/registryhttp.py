@@ -195,6 +195,8 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, what: str) -> 
 def unreachable(reference: Reference, error: BaseException) -> RegistryUnavailable:
     """A network error as people read it."""
     cause = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error.strerror or str(error.os_error)
     hint = ""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         hint = ": its certificate is not trusted by this machine; add its CA to /etc/ssl/certs"
