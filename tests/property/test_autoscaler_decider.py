@@ -63,7 +63,8 @@ def test_more_load_never_means_fewer_replicas(spec, seen, more, now_s):
 def test_replicas_never_fall_within_a_panic(spec, observations):
     spec = dataclasses.replace(spec, scale_down_delay_s=0)
     state, before, now_s = DeciderState(), None, 100.0
-    for seen in observations:
+    for short in observations:
+        seen = dataclasses.replace(short, observed_s=1e9)
         decision = decide(spec, state, seen, now_s)
         if before is not None and before.after.panic_since_s is not None:
             still = decision.after.panic_since_s is not None

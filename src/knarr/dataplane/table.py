@@ -187,6 +187,12 @@ class RoutingTable:
         """The version that every connected gateway routes by; None without any."""
         return min(self._gateways.values(), default=None)
 
+    def is_acknowledged(self, revision: str) -> bool:
+        """Whether every connected gateway, and at least one, routes by a revision's newest entry."""
+        changed = self._changed_in.get(("revision", revision))
+        acknowledged = self.acknowledged_version
+        return changed is not None and acknowledged is not None and changed <= acknowledged
+
     def join(self, gateway: Hashable, held: int, listener: DeltaListener) -> None:
         """A gateway is connected and holds ``held`` of this epoch (0: nothing)."""
         self._gateways[gateway] = held

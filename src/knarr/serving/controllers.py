@@ -114,7 +114,7 @@ class Serving:
         self.autoscaler = Autoscaler(
             environment.clock, self.endpoints.ready, lambda: environment.table.gateways
         )
-        self._digests = BackgroundDigests(environment.digests, environment.rng)
+        self._digests = BackgroundDigests(environment.digests, environment.clock, environment.rng)
         self._exit = AsyncExitStack()
         self.controllers = self._build()
 
@@ -333,6 +333,7 @@ class Serving:
                 pods=informer(POD),
                 autoscaler=self.autoscaler,
                 picker=env.picker,
+                in_path=env.table.is_acknowledged,
                 config=self.config,
                 clock=env.clock,
             ),

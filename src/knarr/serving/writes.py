@@ -31,6 +31,7 @@ from knarr.resources.knative import Status
 
 PATIENCE_S = 0.05
 _REMEMBERED = 4096
+_HAIR_S = 0.001
 
 T = TypeVar("T", bound=Resource)
 
@@ -136,11 +137,14 @@ class Writer:
             Conflict: the object changed since ``subject`` was read.
         """
         uid = subject.metadata.uid
+        if again_in_s is not None:
+            # Wall clocks are coarser than timers: never come back a hair before the time.
+            again_in_s = max(again_in_s, 0.0) + _HAIR_S
         if getattr(subject, "status", None) == status:
             self._held.pop(uid, None)
             return Result(requeue_after_s=again_in_s)
         left_s = self._patience_s(uid, status)
-        if left_s > 0:
+        if left_s > _HAIR_S:
             return Result(requeue_after_s=min(left_s, left_s if again_in_s is None else again_in_s))
         self._held.pop(uid, None)
         changed = msgspec.structs.replace(subject, status=status)

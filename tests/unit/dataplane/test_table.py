@@ -129,3 +129,13 @@ def test_acknowledgements_never_go_back_and_are_told(table):
     table.acknowledge("g1", 1)
     table.acknowledge("stranger", 9)
     assert seen == [0, 2]
+
+
+def test_a_revision_is_acknowledged_with_its_newest_entry(table):
+    assert not table.is_acknowledged("default/a")
+    table.set_revision(revision("a"))
+    assert not table.is_acknowledged("default/a")
+    table.join("g1", 1, lambda _: None)
+    assert table.is_acknowledged("default/a")
+    table.set_revision(revision("a", timeout_ms=1))
+    assert not table.is_acknowledged("default/a")

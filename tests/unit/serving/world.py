@@ -7,7 +7,7 @@ every version. Both can be told not to. Time is the event loop's, and it jumps.
 import asyncio
 import datetime as dt
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import msgspec
@@ -98,10 +98,8 @@ class FakeNode:
         if pod is None or not self.running:
             return DONE
         if pod.deleting:
-            try:
+            with suppress(NotFound):
                 await self.client.delete(POD, key, grace_s=0, uid=pod.metadata.uid)
-            except NotFound:
-                pass
             return DONE
         status = pod.status or PodStatus()
         if pod.spec.node_name and not status.pod_ip:
@@ -349,7 +347,9 @@ class World:
         entry = self.table.revision(f"{NS}/{revision}")
         return len(entry.replicas) if entry else -1
 
-    def split(self, host: str = "hello.default.localhost", ingress: str = "hello") -> dict[str, int]:
+    def split(
+        self, host: str = "hello.default.localhost", ingress: str = "hello"
+    ) -> dict[str, int]:
         entry = self.table.ingress(f"{NS}/{ingress}")
         for rule in entry.rules if entry else ():
             if host in rule.hosts:
@@ -368,9 +368,7 @@ class World:
         self.serving.autoscaler.reported(messages.Stats(interval_ms=1000, revisions=(item,)))
 
     def demand(self, revision: str = "hello-00001") -> None:
-        self.serving.autoscaler.demanded(
-            messages.Demand(revision=f"{NS}/{revision}", queued=1)
-        )
+        self.serving.autoscaler.demanded(messages.Demand(revision=f"{NS}/{revision}", queued=1))
 
 
 __all__ = ["CORE_SERVICE", "DEPLOYMENT", "NS", "World"]

@@ -127,14 +127,19 @@ class Autoscaler:
         self._awake.discard(str(key))
 
     def wake(self, key: Key) -> None:
-        """Replicas of the revision changed: the first ones call for a decision now."""
-        known = self._tracked.get(str(key))
+        """Replicas of the revision changed.
+
+        While a revision is young this calls for a decision now: its replicas come one by one, and none
+        may be ended because the others were not there at the last tick.
+        """
+        name = str(key)
+        known = self._tracked.get(name)
         if known is None:
             return
-        self._awake.add(str(key))
-        undecided = known.recommendation.desired == UNKNOWN_SCALE
-        if undecided and self._gateways() and self._ready(str(key)):
-            self._decide(str(key))
+        self._awake.add(name)
+        watched_s = known.collection.watched_s(self._clock.monotonic())
+        if watched_s < known.policy.decider.stable_window_s and self._gateways():
+            self._decide(name)
 
     def decisions(self, key: Key) -> tuple[Decision, ...]:
         """The last decisions of a revision, oldest first."""

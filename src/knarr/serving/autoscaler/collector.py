@@ -25,6 +25,10 @@ class Collection:
         self._stable.resize(policy.decider.stable_window_s, now_s)
         self._panic.resize(policy.panic_window_s, now_s)
 
+    def watched_s(self, now_s: float) -> float:
+        """Seconds since the revision came under watch."""
+        return now_s - self._since_s
+
     def record(self, now_s: float, concurrency: float, requests: float) -> None:
         """One interval's traffic: average requests in flight (times seconds) and requests begun."""
         value = requests if self._rps else concurrency
@@ -38,5 +42,5 @@ class Collection:
             stable=self._stable.average(now_s),
             panic=self._panic.average(now_s),
             ready=ready,
-            observed_s=now_s - self._since_s,
+            observed_s=self.watched_s(now_s),
         )

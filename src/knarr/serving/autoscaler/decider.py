@@ -138,8 +138,9 @@ def decide(spec: DeciderSpec, state: DeciderState, seen: Observation, now_s: flo
         if delayed[0].value != desired:
             why = f"{why}; held at {delayed[0].value} by the scale-down delay"
             desired = delayed[0].value
-    if desired == 0 and seen.ready > 0 and seen.observed_s < spec.stable_window_s:
-        desired = 1
+    kept = _kept(spec, seen)
+    if desired < kept:
+        desired = kept
         why = f"{why}; watched for {seen.observed_s:.0f} s of the stable window only"
 
     return Decision(
@@ -152,6 +153,17 @@ def decide(spec: DeciderSpec, state: DeciderState, seen: Observation, now_s: flo
         before=state,
         after=DeciderState(panic_since_s=panic_since, panic_max=panic_max, delayed=delayed),
     )
+
+
+def _kept(spec: DeciderSpec, seen: Observation) -> int:
+    """What must not end yet: without a stable window of data nobody knows that it is not needed.
+
+    Knative protects only several replicas after a restart, by panic; one that runs alone, and what an
+    initial scale has just started, deserve the same.
+    """
+    if seen.observed_s >= spec.stable_window_s:
+        return 0
+    return seen.ready if spec.reachable else min(seen.ready, 1)
 
 
 def _limited(spec: DeciderSpec, wanted: int, ready: int) -> int:

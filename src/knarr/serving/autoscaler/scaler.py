@@ -1,8 +1,8 @@
 """From a decision to replicas: bounds, the way to zero, and the Active condition, as pure functions.
 
 Knative's machine (``pkg/reconciler/autoscaling/kpa``) with one difference of ours: the gateway is always
-in the path of requests, so Knative's probe "is the activator in the path" is always answered yes and
-the path counts as proxied since the revision's PodAutoscaler exists.
+in the path of requests, so there is nothing to wait for once every gateway knows the revision. The grace
+period is, as its description says, an upper bound: it is waited for only while they do not.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ScaleInputs:
         active: status of the Active condition.
         active_for_s: seconds since that condition last changed.
         initialized: the initial scale was reached once.
-        in_path_s: seconds for which the gateway has been in the path.
+        in_path_s: seconds for which the gateways have been able to hold requests for the revision.
     """
 
     desired: int
@@ -136,6 +136,9 @@ def plan_active(
     floor = 1 if initialized else policy.initial_scale
     least = max(policy.min_scale, floor)
     started = initialized or ready >= least
+    if (want == 0 or least == 0) and active == "False":
+        # Why it is inactive was said when it became so.
+        return ActivePlan(None, "", "", started)
     if want == 0 or least == 0:
         timed_out = active == "Unknown" and least > 0
         return ActivePlan("False", *(_TIMED_OUT if timed_out else _NO_TRAFFIC), started)

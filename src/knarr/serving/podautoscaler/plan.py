@@ -5,6 +5,7 @@ service name is the revision's.
 """
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,17 @@ SKS_READY = "SKSReady"
 PICKED_COST = "-100"
 
 
-def make_inputs(autoscaler: PodAutoscaler, desired: int, now: dt.datetime) -> ScaleInputs:
-    """What the way to zero depends on, from the stored conditions."""
+def make_inputs(
+    autoscaler: PodAutoscaler, desired: int, now: dt.datetime, *, in_path: bool
+) -> ScaleInputs:
+    """What the way to zero depends on, from the stored conditions.
+
+    Args:
+        autoscaler: as stored.
+        desired: replicas of the last decision, -1 before the first.
+        now: the current time.
+        in_path: whether every gateway knows the revision and would hold its requests.
+    """
     status = autoscaler.status or PodAutoscalerStatus()
     active = find_condition(status.conditions, ACTIVE)
     created = autoscaler.metadata.creation_timestamp
@@ -40,7 +50,7 @@ def make_inputs(autoscaler: PodAutoscaler, desired: int, now: dt.datetime) -> Sc
         active=active.status if active else "Unknown",
         active_for_s=_age_s(active.last_transition_time if active else created, now),
         initialized=is_true(status.conditions, INITIALIZED),
-        in_path_s=_age_s(created, now),
+        in_path_s=math.inf if in_path else 0.0,
     )
 
 

@@ -7,7 +7,7 @@ the marks on the Pods are all the memory this needs, so a restart loses none of 
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +59,7 @@ class PodAutoscalerReconciler:
     pods: Informer[Pod]
     autoscaler: Autoscaler
     picker: IdlePicker
+    in_path: Callable[[str], bool]
     config: ConfigStore
     clock: Clock
 
@@ -76,7 +77,8 @@ class PodAutoscalerReconciler:
             return await self.writer.write_status(self.autoscalers, scaled, status)
         policy = self._policy(scaled)
         recommended = self.autoscaler.track(key, policy)
-        plan = plan_scale(policy, make_inputs(scaled, recommended.desired, now))
+        in_path = self.in_path(str(key))
+        plan = plan_scale(policy, make_inputs(scaled, recommended.desired, now, in_path=in_path))
         if plan.apply:
             await self._scale(scaled, plan.want)
         status = plan_status(

@@ -2,8 +2,8 @@
 
 ``lookup`` answers at once: resolved, failed, or not yet; when an answer comes, the listener is called with
 the Revision's key. At most ``PARALLEL`` resolutions run at a time, each with a deadline; the others wait
-for a slot. A failed one is forgotten once it was read, so that the next pass tries again; how long to wait
-before that grows with every failure.
+for a slot. An answer stands until ``forget``; a failure stands until its back-off is over, which grows with
+every failure, and is then sought again.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from knarr.kits.backoff import Backoff
+from knarr.kits.clock import Clock
 from knarr.kits.tasks import TaskScope
 from knarr.meta.errors import KnarrError
 from knarr.meta.objects import Key
@@ -47,7 +48,12 @@ class Digests:
 
     by_reference: dict[str, str]
     problem: str = ""
-    again_in_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    digests: Digests
+    again_at_s: float
 
 
 def registry_of(reference: str) -> str:
@@ -82,15 +88,17 @@ class BackgroundDigests:
 
     Args:
         resolver: does the asking.
+        clock: measures the back-off of failures (monotonic).
         rng: spreads retries.
     """
 
-    def __init__(self, resolver: DigestResolver, rng: random.Random) -> None:
+    def __init__(self, resolver: DigestResolver, clock: Clock, rng: random.Random) -> None:
         self._resolver = resolver
+        self._clock = clock
         self._rng = rng
         self._notify: Callable[[Key], None] = lambda _key: None
         self._slots = asyncio.Semaphore(PARALLEL)
-        self._answers: dict[Key, Digests | None] = {}
+        self._answers: dict[Key, _Answer | None] = {}
         self._failures: dict[Key, int] = {}
         self._scope: TaskScope | None = None
 
@@ -125,20 +133,27 @@ class BackgroundDigests:
         sought = tuple(image for image in images_of(revision) if image not in known)
         if not sought:
             return Digests(known)
-        if key not in self._answers:
+        answer = self._answers.get(key)
+        if answer is not None and not self._is_over(answer):
+            return answer.digests
+        if answer is not None or key not in self._answers:
             if self._scope is None:
                 raise RuntimeError("digests are looked up outside their context")
             self._answers[key] = None
             work = self._resolve(revision, sought, known, config.digest_resolution_timeout_s)
             self._scope.start(work, name=f"digests-{key}")
-            return None
-        answer = self._answers[key]
-        if answer is not None:
-            del self._answers[key]
-        return answer
+        return None
+
+    def _is_over(self, answer: _Answer) -> bool:
+        return bool(answer.digests.problem) and answer.again_at_s <= self._clock.monotonic()
+
+    def again_in_s(self, key: Key) -> float:
+        """Seconds until a failure is to be looked up again."""
+        answer = self._answers.get(key)
+        return max(0.0, answer.again_at_s - self._clock.monotonic()) if answer else 0.0
 
     def forget(self, key: Key) -> None:
-        """The Revision is resolved or gone."""
+        """The Revision's status names its digests, or the Revision is gone."""
         self._failures.pop(key, None)
         if self._answers.get(key) is not None:
             del self._answers[key]
@@ -166,5 +181,5 @@ class BackgroundDigests:
             attempt = self._failures.get(key, 0)
             self._failures[key] = attempt + 1
             again_in_s = RETRY.delay_s(attempt, self._rng)
-        self._answers[key] = Digests(found, problem, again_in_s)
+        self._answers[key] = _Answer(Digests(found, problem), self._clock.monotonic() + again_in_s)
         self._notify(key)

@@ -51,15 +51,16 @@ class RevisionReconciler:
         plan = RevisionPlan(revision, self.clock.wall())
         plan.log_url(self.config.current.log_url_template)
         resolved = revision
-        if not is_resolved(revision):
+        if is_resolved(revision):
+            self.digests.forget(key)
+        else:
             digests = self.digests.lookup(revision, self.config.current.deployment)
             if digests is None:
                 plan.resolving()
                 return await self._store(revision, plan)
             if digests.problem:
                 plan.image_missing(digests.problem)
-                return await self._store(revision, plan, digests.again_in_s)
-            self.digests.forget(key)
+                return await self._store(revision, plan, self.digests.again_in_s(key))
             resolved = plan.resolved(digests.by_reference)
         try:
             await self._children(resolved, plan)

@@ -87,8 +87,10 @@ def test_excess_burst_capacity_before_the_first_decision():
 
 
 def test_what_runs_is_kept_until_a_stable_window_was_watched():
-    short = desired(SPEC, 0, 0, 1, observed_s=59)
-    assert short.desired == 1
+    short = desired(SPEC, 0, 0, 3, observed_s=59)
+    assert short.desired == 3
     assert "watched for 59 s" in short.why
     assert desired(SPEC, 0, 0, 1, observed_s=60).desired == 0
     assert desired(SPEC, 0, 0, 0, observed_s=1).desired == 0
+    unreachable = DeciderSpec(target=10, reachable=False)
+    assert desired(unreachable, 0, 0, 3, observed_s=1).desired == 1

@@ -86,6 +86,7 @@ def test_scale(change, want):
         pytest.param(0, 0, "Unknown", False, ("False", "TimedOut", False), id="never started"),
         pytest.param(1, 0, "False", True, ("Unknown", "Queued", True), id="waking"),
         pytest.param(1, 1, "Unknown", True, ("True", "", True), id="awake"),
+        pytest.param(0, 1, "False", True, (None, "", True), id="stays as it became"),
         pytest.param(-1, 0, "False", True, ("False", "NoTraffic", True), id="still asleep"),
         pytest.param(-1, 0, "True", True, ("Unknown", "Queued", True), id="lost its replicas"),
         pytest.param(-1, 1, "False", True, (None, "", True), id="asleep with a replica"),
