@@ -26,6 +26,7 @@ from knarr.meta.errors import NotFound
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.node.cleanup import remove_everything
 from knarr.node.images.store import ImageStore
+from knarr.node.layout import Layout
 from knarr.resources.catalog import KINDS
 from knarr.resources.core.pod import POD, Pod
 from knarr.store.store import Store
@@ -93,30 +94,20 @@ def make_image(
         _add(archive, "manifest.json", json.dumps(manifest).encode())
 
 
-@dataclass
-class MachineState:
-    """What must be the same before and after."""
-
-    mounts: set[str]
-    links: set[str]
-    cgroups: set[str]
-    tables: set[str]
-
-    @classmethod
-    def take(cls) -> "MachineState":
-        mounts = {
-            line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        }
-        cgroups = {
-            str(one) for root in Path("/sys/fs/cgroup").iterdir() if root.is_dir()
-            for one in root.iterdir() if one.is_dir() and one.name.startswith("knarr-")
-        }  # fmt: skip
-        tables = subprocess.run(
-            ["nft", "list", "tables"], capture_output=True, text=True, check=True
-        )
-        return cls(
-            mounts, set(os.listdir("/sys/class/net")), cgroups, set(tables.stdout.splitlines())
-        )
+def traces(settings: Settings) -> list[str]:
+    """Everything outside the data directory that carries the instance's name."""
+    layout = Layout(settings.paths.root, settings.instance)
+    roots = (str(layout.runtime), str(settings.paths.root))
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    found = [
+        f"mount {line.split(' ')[4]}" for line in lines if line.split(" ")[4].startswith(roots)
+    ]
+    links = os.listdir("/sys/class/net")
+    found += [f"link {name}" for name in links if name.startswith(layout.link_prefix)]
+    found += [f"cgroup {one}" for one in Path("/sys/fs/cgroup").glob(f"*/{settings.instance}")]
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
+    found += [line for line in tables.stdout.splitlines() if line.endswith(settings.instance)]
+    return found + ([str(layout.runtime)] if layout.runtime.exists() else [])
 
 
 @dataclass
@@ -271,7 +262,6 @@ async def running_node(
     require_node()
     root = Path(tempfile.mkdtemp(prefix="knarr-node-", dir="/tmp"))
     chosen = Settings(data_dir=str(root), pod_cidr=cidr, **settings)
-    before = MachineState.take()
     for directory in (chosen.paths.run, chosen.paths.exits):
         directory.mkdir(parents=True, exist_ok=True)
     write_settings(chosen)
@@ -303,7 +293,7 @@ async def running_node(
         remove_everything(chosen.instance, root)
         log = node.log_text() if node is not None and node.process is not None else ""
         shutil.rmtree(root)
-    assert MachineState.take() == before
+    assert traces(chosen) == []
     assert "Traceback" not in log, log
 
 

@@ -180,10 +180,14 @@ class NodeParts:
             },
         }
 
+    async def run_parker(self) -> None:
+        """Park once the world is known: before that every ReplicaSet seems gone."""
+        await self.factory.wait_synced()
+        await self.parker.run()
+
     async def settle_recovered(self) -> None:
         """Once the world is known: end recovered sandboxes whose Pod is gone, go on with the others."""
-        await self.pods.wait_synced()
-        await self.replica_sets.wait_synced()
+        await self.factory.wait_synced()
         alive = {pod.metadata.uid for pod in self.pods.list()}
         names = {pod.key for pod in self.pods.list()}
         unwanted = []

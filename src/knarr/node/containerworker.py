@@ -79,7 +79,7 @@ class ContainerWorker:
         run = self._sandbox.runs.get(self._container.name)
         if run is None:
             return None
-        self._attempt = self._view.restarts = run.attempt
+        self._attempt = run.attempt
         self._history.crashes = min(run.attempt, 6)
         self._show_identity(run)
         previous = self._sandbox.previous.get(self._container.name)
@@ -187,7 +187,8 @@ class ContainerWorker:
     async def _probe(self, run: ContainerRun, kind: ProbeKind, probe: Probe) -> None:
         """Probe on schedule; a startup probe ends with success, a failed one ends the container."""
         services = self._context.services
-        schedule = schedule_of(probe)
+        eager = kind == "readiness" and bool(self._context.revision)
+        schedule = schedule_of(probe, eager=eager)
         judge = Judge(schedule)
         execute = executor(self._context, run)
         await services.sleep(schedule.initial_delay_s)
@@ -196,7 +197,7 @@ class ContainerWorker:
             result = await run_probe(
                 probe, self._container, self._sandbox.address, execute, schedule.timeout_s
             )
-            if not result.success and not (kind == "readiness" and probe.period_seconds == 0):
+            if not result.success and not (eager and not judge.succeeded):
                 text = f"{kind.capitalize()} probe failed: {result.detail}"
                 self._record("Warning", "Unhealthy", text)
             if judge.add(success=result.success) and await self._decide(run, kind, probe, judge):
@@ -241,7 +242,6 @@ class ContainerWorker:
             self._record("Warning", "BackOff", f"Back-off restarting failed container {where}")
         self._changed()
         await self._context.services.sleep(delay_s)
-        view.restarts = self._attempt + 1
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or until configuration changes."""
@@ -272,6 +272,7 @@ class ContainerWorker:
 
     def _show_identity(self, run: ContainerRun) -> None:
         self._view.container_id, self._view.image_id = run.container_id, run.image_id
+        self._view.restarts = run.attempt
 
     def _show_running(self, run: ContainerRun) -> None:
         view = self._view

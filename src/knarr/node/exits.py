@@ -1,8 +1,8 @@
 """How containers' processes end: wait statuses of children, of adopted processes, and of lost ones.
 
 The agent is a subreaper, so the init processes it makes are its children. Those that it finds again after a
-restart belong to the supervisor, which leaves their wait status in ``run/exits/<pid>-<starttime>``; newer
-kernels tell it themselves.
+restart belong to the supervisor, which leaves their wait status in ``run/exits/<pid>-<starttime>``; until it
+has done so the zombie tells, and on newer kernels the pidfd afterwards.
 """
 
 import asyncio
@@ -44,6 +44,17 @@ def _stat_fields(pid: int) -> list[str]:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessLookupError(pid) from error
     return stat.rpartition(")")[2].split()
+
+
+def zombie_status(pid: int, start_time: str) -> int | None:
+    """The wait status of an ended process that its parent has not collected yet (stat field 52)."""
+    try:
+        fields = _stat_fields(pid)
+    except ProcessLookupError:
+        return None
+    if fields[19] != start_time or fields[0] != "Z":
+        return None
+    return int(fields[49])
 
 
 def ends_by_default(pid: int, number: signal.Signals) -> bool:
@@ -162,6 +173,8 @@ class Process:
         if self._descriptor < 0:
             return
         status = _reap(self._descriptor)
+        if status is None:
+            status = zombie_status(self.pid, self.start_time)
         if status is None:
             status = syscalls.exit_status_of(self._descriptor)
         if status is None:

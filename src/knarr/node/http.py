@@ -149,8 +149,9 @@ def _find_log(
     pod = worker.context.pod.metadata.name
     if name not in names:
         raise BadRequest(f"container {name} is not valid for pod {pod}")
-    runs = sandbox.previous if previous else sandbox.runs
-    run = runs.get(name)
+    run = sandbox.runs.get(name)
+    if previous and (run is None or run.exit is None or not worker.context.views[name].last):
+        run = sandbox.previous.get(name)
     if run is None:
         what = "previous terminated container" if previous else "container"
         reason = "not found" if previous else "is waiting to start"

@@ -145,8 +145,7 @@ class Network:
             link = route.index_of(link_name(self.layout.link_prefix, index))
             if link is None:
                 return False
-            route.send([delete_link(link)])
-            return True
+            return _delete(route, link)
 
 
 def _create_holder(route: RouteSocket, name: str) -> None:
@@ -173,14 +172,25 @@ def _index(route: RouteSocket, name: str) -> int:
     return index
 
 
+def _delete(route: RouteSocket, index: int) -> bool:
+    """The kernel removes interfaces by itself, a little later, once their namespace is gone."""
+    try:
+        route.send([delete_link(index)])
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return False
+    return True
+
+
 def remove_network(layout: Layout, report: Callable[[str], None]) -> None:
     """Remove every interface and rule of the instance and restore the machine's settings. Idempotent."""
     prefix = layout.link_prefix
     with RouteSocket() as route:
         for name, index in route.links().items():
             if name.startswith(f"{prefix}.") or name == gateway_link(prefix):
-                route.send([delete_link(index)])
-                report(f"interface {name}")
+                if _delete(route, index):
+                    report(f"interface {name}")
     if firewall.unload(layout.instance):
         report(f"nft table inet {layout.instance}")
     if layout.network_state.exists():

@@ -273,8 +273,9 @@ class PodWorker:
         granted = metadata.deletion_grace_period_seconds
         if granted is None or metadata.deletion_timestamp is None:
             return _DEFAULT_GRACE_S
+        # The timestamp has whole seconds; an agent that was restarted meanwhile goes by it.
         left = parse_timestamp(metadata.deletion_timestamp) - self._services.clock.wall()
-        return max(0.0, min(float(granted), left.total_seconds()))
+        return max(0.0, min(float(granted), left.total_seconds() + 1.0))
 
     async def _end(self) -> None:
         sandbox, services = self.context.sandbox, self._services

@@ -123,7 +123,7 @@ async def _enter(
     )
     for informer in parts.factory.informers:
         scope.start(informer.run(), name=f"informer-{informer.kind.qualified_plural}")
-    scope.start(parts.parker.run(), name="parker")
+    scope.start(parts.run_parker(), name="parker")
     scope.start(parts.settle_recovered(), name="settle-recovered")
     scope.start(_heartbeats(parts.registration(version)), name="heartbeats")
     scope.start(_sweep(parts.host), name="orphans")
