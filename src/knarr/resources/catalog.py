@@ -7,6 +7,7 @@ from knarr.resources.apps.replicaset import REPLICA_SET
 from knarr.resources.autoscaling.podautoscaler import POD_AUTOSCALER
 from knarr.resources.coordination.lease import LEASE
 from knarr.resources.core.configmap import CONFIG_MAP
+from knarr.resources.core.endpoints import ENDPOINTS
 from knarr.resources.core.event import EVENT
 from knarr.resources.core.namespace import NAMESPACE
 from knarr.resources.core.node import NODE
@@ -14,6 +15,7 @@ from knarr.resources.core.pod import POD
 from knarr.resources.core.secret import SECRET
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
+from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.resources.kind import Kind
 from knarr.resources.networking.ingress import INGRESS
 from knarr.resources.serving.configuration import CONFIGURATION
@@ -23,6 +25,7 @@ from knarr.resources.serving.service import SERVICE
 
 KINDS: tuple[Kind[Any], ...] = (
     CONFIG_MAP,
+    ENDPOINTS,
     EVENT,
     NAMESPACE,
     NODE,
@@ -33,6 +36,7 @@ KINDS: tuple[Kind[Any], ...] = (
     DEPLOYMENT,
     REPLICA_SET,
     LEASE,
+    ENDPOINT_SLICE,
     CONFIGURATION,
     REVISION,
     ROUTE,

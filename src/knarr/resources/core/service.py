@@ -9,17 +9,26 @@ from knarr.meta.fielderrors import FieldError, at
 from knarr.meta.names import dns1035_label_problems, dns1123_subdomain_problems
 from knarr.meta.objects import Resource, Struct
 from knarr.resources.columns import get
+from knarr.resources.core.addresses import PORT_RANGE_TEXT, PROTOCOLS, address_errors
 from knarr.resources.core.container_validation import port_name_problems
 from knarr.resources.core.references import Condition
 from knarr.resources.core.service_columns import SERVICE_COLUMNS
-from knarr.resources.fielderrors import duplicate, duplicates, invalid, not_supported, required
+from knarr.resources.fielderrors import (
+    duplicate,
+    duplicates,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+)
 from knarr.resources.kind import Admission, Kind
 from knarr.resources.metadata import label_errors, metadata_errors
 
 HEADLESS = "None"
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_PORT_RANGE = "must be between 1 and 65535, inclusive"
+_FAMILIES = ("IPv4", "IPv6")
+_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+_POLICIES = ("Cluster", "Local")
 
 
 class ServicePort(Struct, frozen=True, kw_only=True):
@@ -47,6 +56,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     ip_families: tuple[str, ...] = ()
     ip_family_policy: str | None = None
     internal_traffic_policy: str | None = None
+    external_traffic_policy: str = ""
+    allocate_load_balancer_node_ports: bool | None = None
 
 
 class LoadBalancerIngress(Struct, frozen=True, kw_only=True):
@@ -54,6 +65,7 @@ class LoadBalancerIngress(Struct, frozen=True, kw_only=True):
 
     ip: str = ""
     hostname: str = ""
+    ip_mode: str | None = None
 
 
 class LoadBalancerStatus(Struct, frozen=True, kw_only=True):
@@ -76,8 +88,18 @@ class Service(Resource, frozen=True, kw_only=True):
     status: ServiceStatus | None = None
 
 
+def needs_address(spec: ServiceSpec) -> bool:
+    """Whether the Service has a cluster IP, or ``None`` in its place."""
+    return spec.type in {"", "ClusterIP", "NodePort", "LoadBalancer"}
+
+
+def needs_node_ports(spec: ServiceSpec) -> bool:
+    """Whether the Service is to be reached at ports of the node."""
+    return spec.type in {"NodePort", "LoadBalancer"}
+
+
 def default_service(service: Service, admission: Admission) -> Service:
-    """Kubernetes' defaults; addresses are given out by whoever routes them, not here."""
+    """Kubernetes' defaults; addresses and node ports are given out by the API server."""
     if admission.subresource:
         return service
     spec = service.spec or ServiceSpec()
@@ -97,6 +119,15 @@ def default_service(service: Service, admission: Admission) -> Service:
             ip_family_policy=spec.ip_family_policy or "SingleStack",
             internal_traffic_policy=spec.internal_traffic_policy or "Cluster",
         )
+    if needs_node_ports(spec):
+        balanced = kind == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None
+        spec = replace(
+            spec,
+            external_traffic_policy=spec.external_traffic_policy or "Cluster",
+            allocate_load_balancer_node_ports=(
+                True if balanced else spec.allocate_load_balancer_node_ports
+            ),
+        )
     status = service.status or ServiceStatus()
     if status.load_balancer is None:
         status = replace(status, load_balancer=LoadBalancerStatus())
@@ -111,17 +142,74 @@ def _default_port(port: ServicePort, kind: str, cluster_ip: str) -> ServicePort:
     return replace(port, protocol=port.protocol or "TCP", target_port=target)
 
 
+def carried_over(spec: ServiceSpec, previous: ServiceSpec | None) -> ServiceSpec:
+    """What a replaced Service keeps although the new one does not say so, and what it loses.
+
+    Addresses and node ports that were given out stay (``patchAllocatedValues`` of Kubernetes); what only
+    the former type has goes, unless it was changed by hand, which validation then refuses
+    (``dropTypeDependentFields``).
+    """
+    if previous is None:
+        return spec
+    if not needs_address(spec):
+        spec = _without_address(spec, previous)
+    elif needs_address(previous) and not spec.cluster_ip:
+        spec = replace(spec, cluster_ip=previous.cluster_ip, cluster_ips=previous.cluster_ips)
+    elif spec.cluster_ip != previous.cluster_ip and spec.cluster_ips == previous.cluster_ips:
+        spec = replace(spec, cluster_ips=(spec.cluster_ip,))
+    given = {(port.protocol, port.port): port.node_port for port in previous.ports}
+    if needs_node_ports(spec):
+        return _with_former_ports(spec, given) if needs_node_ports(previous) else spec
+    numbers = set(given.values())
+    ports = tuple(
+        replace(port, node_port=0) if port.node_port in numbers else port for port in spec.ports
+    )
+    spec = replace(spec, ports=ports)
+    if spec.external_traffic_policy == previous.external_traffic_policy:
+        spec = replace(spec, external_traffic_policy="")
+    if spec.allocate_load_balancer_node_ports == previous.allocate_load_balancer_node_ports:
+        spec = replace(spec, allocate_load_balancer_node_ports=None)
+    return spec
+
+
+def _without_address(spec: ServiceSpec, previous: ServiceSpec) -> ServiceSpec:
+    same = {
+        name: default
+        for name, default in (
+            ("cluster_ip", ""),
+            ("cluster_ips", ()),
+            ("ip_families", ()),
+            ("ip_family_policy", None),
+            ("internal_traffic_policy", None),
+        )
+        if getattr(spec, name) == getattr(previous, name)
+    }
+    return replace(spec, **same)
+
+
+def _with_former_ports(spec: ServiceSpec, given: Mapping[tuple[str, int], int]) -> ServiceSpec:
+    used = {port.node_port for port in spec.ports}
+    ports = []
+    for port in spec.ports:
+        former = given.get((port.protocol, port.port), 0)
+        keep = not port.node_port and former not in used
+        ports.append(replace(port, node_port=former) if keep else port)
+    return replace(spec, ports=tuple(ports))
+
+
 def _port_errors(port: ServicePort, *, single: bool) -> list[FieldError]:
     errors = []
     if not port.name and not single:
         errors.append(required("name"))
     if not 1 <= port.port <= 65535:
-        errors.append(invalid("port", port.port, _PORT_RANGE))
-    if port.protocol not in {"", *_PROTOCOLS}:
-        errors.append(not_supported("protocol", port.protocol, _PROTOCOLS))
+        errors.append(invalid("port", port.port, PORT_RANGE_TEXT))
+    if port.protocol not in {"", *PROTOCOLS}:
+        errors.append(not_supported("protocol", port.protocol, PROTOCOLS))
     target = port.target_port
+    if not 0 <= port.node_port <= 65535:
+        errors.append(invalid("nodePort", port.node_port, PORT_RANGE_TEXT))
     if isinstance(target, int) and not 0 <= target <= 65535:
-        errors.append(invalid("targetPort", target, _PORT_RANGE))
+        errors.append(invalid("targetPort", target, PORT_RANGE_TEXT))
     if isinstance(target, str) and target:
         errors += [invalid("targetPort", target, text) for text in port_name_problems(target)]
     return errors
@@ -154,7 +242,86 @@ def _spec_errors(spec: ServiceSpec) -> list[FieldError]:
         errors.append(required("ports"))
     if spec.session_affinity not in {"", "None"}:
         errors.append(not_supported("sessionAffinity", spec.session_affinity, ("None",)))
+    return [*errors, *_address_errors(spec), *_traffic_errors(spec)]
+
+
+def _address_errors(spec: ServiceSpec) -> list[FieldError]:
+    errors = []
+    if not needs_address(spec):
+        if spec.cluster_ip:
+            text = "may not be set when `type` is 'ExternalName'"
+            errors.append(forbidden("clusterIPs[0]", text))
+        return errors
+    first = spec.cluster_ips[0] if spec.cluster_ips else ""
+    if first and not spec.cluster_ip:
+        text = "must be empty when `clusterIP` is not specified"
+        errors.append(invalid("clusterIPs", list(spec.cluster_ips), text))
+    elif first != spec.cluster_ip:
+        text = "first value must match `clusterIP`"
+        errors.append(invalid("clusterIPs", list(spec.cluster_ips), text))
+    if len(spec.cluster_ips) > 1:
+        text = "may only hold up to 1 value: Services have one IPv4 address"
+        errors.append(invalid("clusterIPs", list(spec.cluster_ips), text))
+    if spec.cluster_ip == HEADLESS:
+        if needs_node_ports(spec):
+            text = f"may not be set to 'None' for {spec.type} services"
+            errors.append(invalid("clusterIPs[0]", spec.cluster_ip, text))
+    elif spec.cluster_ip:
+        errors += address_errors("clusterIPs[0]", spec.cluster_ip, 4)
     return errors
+
+
+def _traffic_errors(spec: ServiceSpec) -> list[FieldError]:
+    errors = _family_errors(spec)
+    if spec.internal_traffic_policy not in {None, *_POLICIES}:
+        errors.append(
+            not_supported("internalTrafficPolicy", spec.internal_traffic_policy, _POLICIES)
+        )
+    if not needs_node_ports(spec):
+        if spec.external_traffic_policy:
+            text = "may only be set for externally-accessible services"
+            errors.append(invalid("externalTrafficPolicy", spec.external_traffic_policy, text))
+        text = f"may not be used when `type` is '{spec.type}'"
+        errors += [
+            forbidden(f"ports[{index}].nodePort", text)
+            for index, port in enumerate(spec.ports)
+            if port.node_port
+        ]
+    elif spec.external_traffic_policy not in {"", *_POLICIES}:
+        errors.append(
+            not_supported("externalTrafficPolicy", spec.external_traffic_policy, _POLICIES)
+        )
+    if spec.allocate_load_balancer_node_ports is not None and spec.type != "LoadBalancer":
+        text = "may only be used when `type` is 'LoadBalancer'"
+        errors.append(forbidden("allocateLoadBalancerNodePorts", text))
+    return errors
+
+
+def _family_errors(spec: ServiceSpec) -> list[FieldError]:
+    errors = []
+    for index, family in enumerate(spec.ip_families):
+        if family not in _FAMILIES:
+            errors.append(not_supported(f"ipFamilies[{index}]", family, _FAMILIES))
+        elif family != "IPv4":
+            text = "not configured on this cluster"
+            errors.append(invalid(f"ipFamilies[{index}]", family, text))
+    if spec.ip_family_policy == "RequireDualStack":
+        text = "this cluster is not configured for dual-stack services"
+        errors.append(invalid("ipFamilyPolicy", spec.ip_family_policy, text))
+    elif spec.ip_family_policy not in {None, *_FAMILY_POLICIES}:
+        errors.append(not_supported("ipFamilyPolicy", spec.ip_family_policy, _FAMILY_POLICIES))
+    return errors
+
+
+def _warnings(spec: ServiceSpec) -> list[FieldError]:
+    """A Service that asks for more than is done for it is stored, and said to be."""
+    if not needs_node_ports(spec) or not spec.selector:
+        return []
+    text = (
+        f"type {spec.type}: Knarr opens no port of this machine for it; inside it is reached by its name, "
+        "from outside through a Knative Service"
+    )
+    return [FieldError(message=text, paths=("spec.type",), level="warning")]
 
 
 def validate_service(service: Service, admission: Admission) -> tuple[FieldError, ...]:
@@ -173,7 +340,7 @@ def validate_service(service: Service, admission: Admission) -> tuple[FieldError
     ):
         detail = "may not change once set"
         errors.append(invalid("spec.clusterIPs[0]", spec.cluster_ip, detail))
-    return tuple(errors)
+    return (*errors, *_warnings(spec))
 
 
 SERVICE: Kind[Service] = Kind(

@@ -251,7 +251,7 @@ def _warnings(
         paths.append("capabilities")
     elif not context.capabilities.drop:
         paths.append("capabilities.drop")
-    found = [FieldError(message=_INSECURE, paths=(path,), level="warning") for path in paths]
+    found = [FieldError(message=_INSECURE, paths=tuple(paths), level="warning")] if paths else []
     if context.capabilities and context.capabilities.drop[:1] == ("all",):
         found.append(
             FieldError(
