@@ -1,7 +1,7 @@
 """Defaulting and validation of an object before it is stored, and what of the world they may see."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,13 +47,33 @@ class ConfigSource:
         return self._current
 
 
-class Admissions:
-    """Runs the kinds' own rules and the namespace's."""
+class Allocator(Protocol):
+    """Completes objects of one kind with what must be unique among all of them."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def allocate(self, subject: Any, old: Any | None = None) -> tuple[Any, tuple[FieldError, ...]]:
+        """The object after defaulting with what it gets, and what is wrong with what it asks for.
+
+        Nothing may be kept of an object that is refused or not written in the end.
+        """
+        ...
+
+
+class Admissions:
+    """Runs the kinds' own rules and the namespace's.
+
+    Args:
+        store: for the Namespaces and the configuration.
+        clock: for timestamps.
+        allocators: by collection.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, allocators: Mapping[str, Allocator] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._config = ConfigSource(store)
+        self._allocators = allocators or {}
 
     def now(self) -> str:
         """The time as objects carry it."""
@@ -84,7 +104,12 @@ class Admissions:
             subject = kind.default(subject, admission)
         if not kind.builtin:
             _refuse_invalid(served, subject, metadata_errors(subject.metadata))
-        found = kind.validate(subject, admission) if kind.validate is not None else ()
+        allocator = self._allocators.get(served.collection)
+        found: tuple[FieldError, ...] = ()
+        if allocator is not None:
+            subject, found = allocator.allocate(subject, old)
+        if kind.validate is not None:
+            found = (*found, *kind.validate(subject, admission))
         errors = [error for error in found if error.level == "error"]
         if errors and kind.webhook:
             raise BadRequest(

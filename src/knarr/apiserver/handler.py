@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from knarr.apiserver.admission import Admissions
+from knarr.apiserver.allocation import DEFAULT_SERVICE_CIDR, ServiceAllocator
 from knarr.apiserver.bodies import BodyReader
 from knarr.apiserver.deleting import Deleter
 from knarr.apiserver.discovery import Discovery
@@ -50,6 +51,7 @@ class Handler:
         rng: for uids, generated names and watch timeouts.
         logs: where Pod logs are; without it they are refused.
         schema: OpenAPI schemas of the kinds; without it they are opaque objects.
+        service_cidr: IPv4 network of the Services' cluster IPs.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Handler:
         *,
         logs: PodLogs | None = None,
         schema: Schema | None = None,
+        service_cidr: str = DEFAULT_SERVICE_CIDR,
     ) -> None:
         tables = WireTables()
         bodies = BodyReader(tables)
-        admissions = Admissions(store, clock)
+        services = ServiceAllocator(store, rng, cidr=service_cidr)
+        admissions = Admissions(store, clock, {"services": services})
         self.registry = Registry(kinds)
         self._reader = Reader(store, clock)
         self._writer = Writer(store, bodies, admissions, rng)

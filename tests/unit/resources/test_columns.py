@@ -280,6 +280,8 @@ BUILTIN_COLUMNS = {
     "deployments": "Ready Up-to-date Available Age Containers! Images! Selector!",
     "replicasets": "Desired Current Ready Age Containers! Images! Selector!",
     "leases": "Holder Age",
+    "endpoints": "Endpoints Age",
+    "endpointslices": "AddressType Ports Endpoints Age",
 }
 
 
