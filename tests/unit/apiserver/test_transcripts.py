@@ -108,4 +108,4 @@ async def test_replay(api, name):
             continue
         assert (response.status < 300) == (request["status"] < 300), (request, response.body)
         replayed += 1
-    assert replayed > 30, replayed
+    assert replayed > 20, replayed
