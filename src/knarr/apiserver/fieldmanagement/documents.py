@@ -1,6 +1,9 @@
 """Field sets of documents: which paths a document has, and how two documents differ."""
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from knarr.apiserver.fieldmanagement.elements import MergeProblem, field_element
 from knarr.apiserver.fieldmanagement.fieldset import EMPTY, MEMBER, FieldSet
@@ -12,6 +15,8 @@ from knarr.apiserver.fieldmanagement.schema import (
     check_shape,
     shape_of,
 )
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
 class Absent:
@@ -42,35 +47,55 @@ def same(left: Any, right: Any) -> bool:
 # The paths of one document
 
 
-def field_set(document: Any, schema: MergeSchema, *, strict: bool = False) -> FieldSet:
+def field_set(
+    document: Any, schema: MergeSchema, *, strict: bool = False, empty_lists: bool = False
+) -> FieldSet:
     """The paths of a document that an applier of it owns.
 
     Args:
         document: a JSON value.
         schema: of the document.
         strict: refuse shapes and fields that the schema does not have, and duplicate items.
+        empty_lists: an empty set or keyed list counts too, as empty objects always do.
 
     Raises:
         MergeProblem: the document does not fit its schema.
     """
-    return _Paths(strict=strict).of(document, schema)
+    return _Paths(strict=strict, empty_lists=empty_lists).of(document, schema)
 
 
 class _Paths:
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, empty_lists: bool) -> None:
         self._strict = strict
+        # values that are owned themselves because nothing below them can be
+        self._always: list[Any] = [None, {}, []] if empty_lists else [None, {}]
 
     def of(self, value: Any, schema: MergeSchema) -> FieldSet:
         if self._strict:
             check_shape(schema, value)
         if isinstance(value, dict):
-            rule = schema.rule_for_map()
-            return MEMBER if rule.atomic else FieldSet.node(self._entries(value, rule))
+            return self._object(value, schema.rule_for_map())
         if isinstance(value, list):
-            items = schema.rule_for_list()
-            return MEMBER if items.kind == "atomic" else self._items(value, items)
+            return self._array(value, schema.rule_for_list())
         if value is None and not schema.scalar:
             return _null(schema)
+        return MEMBER
+
+    def _object(self, value: dict[str, Any], rule: MapRule) -> FieldSet:
+        if rule.atomic and not self._strict:
+            return MEMBER
+        children = self._entries(value, rule)
+        return MEMBER if rule.atomic else FieldSet.node(children)
+
+    def _array(self, value: list[Any], rule: ListRule) -> FieldSet:
+        if rule.kind != "atomic":
+            return self._items(value, rule)
+        if self._strict:
+            for index, item in enumerate(value):
+                try:
+                    self.of(item, rule.item())
+                except MergeProblem as problem:
+                    raise problem.under(f"i:{index}") from None
         return MEMBER
 
     def _entries(self, value: dict[str, Any], rule: MapRule) -> dict[str, FieldSet]:
@@ -83,7 +108,7 @@ class _Paths:
                 child = self.of(item, rule.child(name))
             except MergeProblem as problem:
                 raise problem.under(element) from None
-            if item is None or item == {} or name not in rule.fields:
+            if item in self._always or name not in rule.fields:
                 child = FieldSet(child.children, member=True)
             if child:
                 children[element] = child
@@ -186,51 +211,75 @@ def compare(old: Any, new: Any, schema: MergeSchema) -> Comparison:
 
 
 def _compare(old: Any, new: Any, schema: MergeSchema) -> Comparison:
-    if old is new:
-        return _SAME
-    before = shape_of(old) if old is not ABSENT else None
-    after = shape_of(new) if new is not ABSENT else None
-    if before == after or after is None or old is ABSENT or before is None:
+    if old is ABSENT:
+        return Comparison(added=_everything(new, schema))
+    if new is ABSENT:
+        return Comparison(removed=_everything(old, schema))
+    before, after = shape_of(old), shape_of(new)
+    if before == after or after is None or before is None:
         return _compare_shape(after or before or "scalar", old, new, schema)
     left = _compare_shape(before, old, new, schema)
     right = _compare_shape(after, old, new, schema)
     return Comparison(*(one | other for one, other in zip(left, right, strict=True)))
 
 
+def _everything(value: Any, schema: MergeSchema) -> FieldSet:
+    """The paths of a value that appears or vanishes as a whole: those of its containers too."""
+    if isinstance(value, dict):
+        rule = schema.rule_for_map()
+        if rule.atomic or not value:
+            return MEMBER
+        children: dict[str, FieldSet] = {}
+        for name, item in value.items():
+            element = field_element(name)
+            try:
+                children[element] = _everything(item, rule.child(name))
+            except MergeProblem as problem:
+                raise problem.under(element) from None
+        return FieldSet(children, member=True)
+    if isinstance(value, list):
+        items = schema.rule_for_list()
+        if items.kind == "atomic" or not value:
+            return MEMBER
+        return FieldSet(dict(_every_item(value, items)), member=True)
+    return MEMBER
+
+
+def _every_item(value: list[Any], rule: ListRule) -> Iterator[tuple[str, FieldSet]]:
+    for element, items in grouped(value, rule).items():
+        try:
+            yield element, _everything(items[0], rule.item()) if len(items) == 1 else MEMBER
+        except MergeProblem as problem:
+            raise problem.under(element) from None
+
+
+def _unchanged(old: Any, new: Any) -> bool:
+    """Whether two containers are surely equal; true and 1 make it unsure."""
+    return bool(old == new) and _ENCODER.encode(old) == _ENCODER.encode(new)
+
+
 def _compare_shape(shape: Shape, old: Any, new: Any, schema: MergeSchema) -> Comparison:
-    match shape:
-        case "map":
-            rule = schema.rule_for_map()
-            left = old if isinstance(old, dict) else {}
-            right = new if isinstance(new, dict) else {}
-            if rule.atomic or not (left or right):
-                return _compare_leaf(old, new)
-            return _with_self(old, new, _compare_entries(left, right, rule))
-        case "list":
-            items = schema.rule_for_list()
-            first = old if isinstance(old, list) else []
-            second = new if isinstance(new, list) else []
-            if items.kind == "atomic" or not (first or second):
-                return _compare_leaf(old, new)
-            return _with_self(old, new, _compare_items(first, second, items))
-        case _:
+    if shape == "scalar":
+        return _compare_leaf(old, new)
+    if _unchanged(old, new):
+        return _SAME
+    if shape == "map":
+        rule = schema.rule_for_map()
+        left = old if isinstance(old, dict) else {}
+        right = new if isinstance(new, dict) else {}
+        if rule.atomic or not (left or right):
             return _compare_leaf(old, new)
+        return _compare_entries(left, right, rule)
+    items = schema.rule_for_list()
+    first = old if isinstance(old, list) else []
+    second = new if isinstance(new, list) else []
+    if items.kind == "atomic" or not (first or second):
+        return _compare_leaf(old, new)
+    return _compare_items(first, second, items)
 
 
 def _compare_leaf(old: Any, new: Any) -> Comparison:
-    if old is ABSENT:
-        return _ADDED
-    if new is ABSENT:
-        return _REMOVED
     return _SAME if same(old, new) else _MODIFIED
-
-
-def _with_self(old: Any, new: Any, found: Comparison) -> Comparison:
-    if old is ABSENT:
-        return found._replace(added=FieldSet(found.added.children, member=True))
-    if new is ABSENT:
-        return found._replace(removed=FieldSet(found.removed.children, member=True))
-    return found
 
 
 class _Collector:

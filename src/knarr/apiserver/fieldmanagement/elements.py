@@ -8,12 +8,15 @@ format: ``metav1.FieldsV1`` and structured-merge-diff's ``fieldpath``.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 _ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
+_ENCODER = msgspec.json.Encoder(order="sorted")
 _RANKS = {"f": 0, "k": 1, "v": 2, "i": 3}
 
 
@@ -37,13 +40,13 @@ class MergeProblem(ValueError):
 
 def canonical_json(value: Any) -> str:
     """JSON text that is equal for equal values."""
-    text = json.dumps(
-        _whole(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
-    )
-    return text.translate(_ESCAPES)
+    text = _ENCODER.encode(_whole(value)).decode()
+    return text if text.isalnum() else text.translate(_ESCAPES)
 
 
 def _whole(value: Any) -> Any:
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, float) and value.is_integer() and math.fabs(value) < 2**53:
         return int(value)
     if isinstance(value, Mapping):
@@ -81,14 +84,13 @@ def parse_element(text: str) -> str:
         return text
     if kind == "i":
         return f"i:{int(content)}"
-    value = json.loads(content, parse_constant=_refuse)
+    try:
+        value = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"{text!r} is not a path element: {error}") from None
     if kind == "k" and not isinstance(value, dict):
         raise ValueError(f"{text!r} is not a path element: its key is not an object")
     return f"{kind}:{canonical_json(value)}"
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON value")
 
 
 def render_element(element: str) -> str:
@@ -115,6 +117,13 @@ def render_path(path: Sequence[str]) -> str:
     return "".join(render_element(element) for element in path)
 
 
+def in_order(elements: Collection[str]) -> list[str]:
+    """The elements of a node in the order in which a set is encoded."""
+    if all(element[0] == "f" for element in elements):
+        return sorted(elements)
+    return sorted(elements, key=sort_key)
+
+
 def sort_key(element: str) -> tuple[Any, ...]:
     """The order of elements in an encoded set."""
     kind, _, content = element.partition(":")
@@ -122,10 +131,10 @@ def sort_key(element: str) -> tuple[Any, ...]:
         case "f":
             return (0, content)
         case "k":
-            keys = json.loads(content)
+            keys = msgspec.json.decode(content)
             return (1, tuple((name, _value_key(keys[name])) for name in sorted(keys)))
         case "v":
-            return (2, _value_key(json.loads(content)))
+            return (2, _value_key(msgspec.json.decode(content)))
         case _:
             return (3, int(content))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from knarr.apiserver.fieldmanagement.elements import field_element, parse_element, sort_key
+from knarr.apiserver.fieldmanagement.elements import field_element, in_order, parse_element
 
 _NONE: Final[Mapping[str, "FieldSet"]] = MappingProxyType({})
 _MAX_DEPTH = 200
@@ -128,7 +128,7 @@ class FieldSet:
 
     def paths(self) -> Iterator[tuple[str, ...]]:
         """The paths in order: a node's own children before what is below them."""
-        ordered = sorted(self.children, key=sort_key)
+        ordered = in_order(self.children)
         for element in ordered:
             if self.children[element].member:
                 yield (element,)
@@ -150,7 +150,7 @@ MEMBER: Final = FieldSet(member=True)
 def encode_set(fields: FieldSet) -> dict[str, Any]:
     """The FieldsV1 document of a set."""
     result: dict[str, Any] = {}
-    for element in sorted(fields.children, key=sort_key):
+    for element in in_order(fields.children):
         child = fields.children[element]
         inner = encode_set(child)
         result[element] = {".": {}, **inner} if child.member and inner else inner

@@ -18,22 +18,16 @@ def merge(live: Any, config: Any, schema: MergeSchema) -> Any:
     Raises:
         MergeProblem: an item of a set or map cannot be named, or the configuration has it twice.
     """
-    if config is ABSENT:
-        return live
     shape = shape_of(config)
-    if live is ABSENT or (shape is not None and shape != shape_of(live)):
+    # null does not empty a container whose parts have owners of their own
+    if live is ABSENT or not (live or config) or shape not in (None, shape_of(live)):
         return config
     if isinstance(live, dict):
         rule = schema.rule_for_map()
-        # null does not empty an object whose entries have owners of their own
-        if rule.atomic or not (live or config):
-            return config
-        return _merge_entries(live, config or {}, rule)
+        return config if rule.atomic else _merge_entries(live, config or {}, rule)
     if isinstance(live, list):
         items = schema.rule_for_list()
-        if items.kind == "atomic" or not (live or config):
-            return config
-        return _merge_items(live, config or [], items)
+        return config if items.kind == "atomic" else _merge_items(live, config or [], items)
     return config
 
 
@@ -132,7 +126,7 @@ def reconcile(fields: FieldSet, schema: MergeSchema) -> FieldSet:
 
     A part that was atomic and became granular keeps its owner, who then owns nothing below it.
     """
-    if not fields.children or schema.map is not None and schema.map is _untyped(schema):
+    if not fields.children or _is_untyped(schema):
         return fields
     children: dict[str, FieldSet] = {}
     changed = False
@@ -144,10 +138,9 @@ def reconcile(fields: FieldSet, schema: MergeSchema) -> FieldSet:
     return FieldSet(children, member=fields.member) if changed else fields
 
 
-def _untyped(schema: MergeSchema) -> MapRule | None:
-    """The map rule when nothing is declared: untyped parts have no lists to reconcile."""
+def _is_untyped(schema: MergeSchema) -> bool:
     rule = schema.map
-    return rule if rule is not None and rule.free and not rule.fields and not rule.atomic else None
+    return rule is not None and rule.free and not rule.fields and not rule.atomic
 
 
 def _child_schema(schema: MergeSchema, element: str) -> MergeSchema | None:
