@@ -11,7 +11,7 @@ from knarr.kits.clock import Clock, format_timestamp
 from knarr.meta.errors import BadRequest, Cause, NotFound
 from knarr.meta.fielderrors import FieldError, causes_of, format_field_errors
 from knarr.meta.objects import Key
-from knarr.resources.kind import Admission, Operation
+from knarr.resources.kind import Admission, ConfigData, Operation
 from knarr.resources.metadata import metadata_errors
 from knarr.store.store import Store
 
@@ -34,15 +34,15 @@ class ConfigSource:
         self._store = store
         self._decoder = msgspec.json.Decoder(_ConfigDocument)
         self._rv = -1
-        self._current: Mapping[str, Mapping[str, str]] = {}
+        self._current = ConfigData({})
 
-    def current(self) -> Mapping[str, Mapping[str, str]]:
+    def current(self) -> ConfigData:
         """The ``data`` of each ConfigMap by name."""
         rv = self._store.changed_rv(_CONFIG_MAPS)
         if rv != self._rv:
             page = self._store.page(_CONFIG_MAPS, namespace=SYSTEM_NAMESPACE)
             documents = [self._decoder.decode(item) for item in page.items]
-            self._current = {each.metadata.name: each.data or {} for each in documents}
+            self._current = ConfigData({each.metadata.name: each.data or {} for each in documents})
             self._rv = rv
         return self._current
 

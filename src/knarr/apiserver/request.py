@@ -133,7 +133,11 @@ def error_response(error: StatusError) -> ApiResponse:
 
 def warning_header(text: str) -> tuple[str, str]:
     """A ``Warning`` header as kubectl prints it (RFC 7234 §5.5, code 299)."""
-    printable = "".join(char if char.isprintable() else " " for char in text)
+    printable = (
+        text
+        if text.isprintable()
+        else "".join(char if char.isprintable() else " " for char in text)
+    )
     escaped = printable.replace("\\", "\\\\").replace('"', '\\"')
     return ("Warning", f'299 - "{escaped}"')
 

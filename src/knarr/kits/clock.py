@@ -67,12 +67,12 @@ class ManualClock:
 
 def format_timestamp(moment: dt.datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as ``metav1.Time`` is written."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def format_micro_timestamp(moment: dt.datetime) -> str:
     """RFC 3339 in UTC with six digits of fraction, as ``metav1.MicroTime`` is written."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> dt.datetime:

@@ -12,6 +12,7 @@ from knarr.meta.fielderrors import FieldError
 from knarr.meta.objects import Key, Resource
 
 T = TypeVar("T", bound=Resource)
+D = TypeVar("D")
 
 Operation = Literal["CREATE", "UPDATE", "DELETE"]
 
@@ -23,6 +24,26 @@ class UserInfo:
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+
+
+class ConfigData(dict[str, Mapping[str, str]]):
+    """ConfigMaps' ``data`` by name at one moment, and what was parsed from it.
+
+    A change makes a new object, so what is derived from one of them stays right.
+    """
+
+    __slots__ = ("_derived",)
+
+    def __init__(self, data: Mapping[str, Mapping[str, str]]) -> None:
+        super().__init__(data)
+        self._derived: dict[object, Any] = {}
+
+    def derive(self, key: object, parse: Callable[[Mapping[str, Mapping[str, str]]], D]) -> D:
+        """What ``parse`` makes of the data; it runs once per ``key``."""
+        if key not in self._derived:
+            self._derived[key] = parse(self)
+        found: D = self._derived[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

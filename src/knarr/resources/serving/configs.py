@@ -1,7 +1,9 @@
 """The ConfigMaps that defaulting and validation of Serving's kinds read."""
 
+from collections.abc import Mapping
+
 from knarr.resources.config import autoscaler, defaults, features
-from knarr.resources.kind import Admission
+from knarr.resources.kind import Admission, ConfigData
 from knarr.resources.serving.podspec_validation import Configs
 
 WEBHOOK = "validation.webhook.serving.knative.dev"
@@ -15,6 +17,12 @@ def configs_of(admission: Admission) -> Configs:
             that it was stored by an older version.
     """
     data = admission.config
+    if isinstance(data, ConfigData):
+        return data.derive(Configs, _parse)
+    return _parse(data)
+
+
+def _parse(data: Mapping[str, Mapping[str, str]]) -> Configs:
     return Configs(
         defaults=defaults.parse_defaults(data.get(defaults.NAME, {})),
         features=features.parse_features(data.get(features.NAME, {})),
