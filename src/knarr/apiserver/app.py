@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from knarr.apiserver.allocation import DEFAULT_SERVICE_CIDR
 from knarr.apiserver.auth import ADMIN, LOCAL_HOSTS, HostCheck, TokenAuthenticator
 from knarr.apiserver.bootstrap import ensure_builtin_objects
 from knarr.apiserver.handler import Handler
@@ -31,6 +32,7 @@ class ApiServerSettings:
         host, port: of the TLS listener; port 0 takes a free one.
         socket: of the Unix listener, None for none.
         extra_hosts: names by which clients may reach the server besides the local ones.
+        service_cidr: IPv4 network of the Services' cluster IPs.
     """
 
     pki_directory: Path
@@ -39,6 +41,7 @@ class ApiServerSettings:
     port: int = 6443
     socket: Path | None = None
     extra_hosts: tuple[str, ...] = ()
+    service_cidr: str = DEFAULT_SERVICE_CIDR
 
 
 class ApiServer:
@@ -67,7 +70,15 @@ class ApiServer:
         self._settings = settings
         self._clock = clock
         self._stack = AsyncExitStack()
-        self.handler = Handler(store, kinds, clock, rng, logs=logs, schema=schema)
+        self.handler = Handler(
+            store,
+            kinds,
+            clock,
+            rng,
+            logs=logs,
+            schema=schema,
+            service_cidr=settings.service_cidr,
+        )
         self.transport = InProcessTransport(self.handler, ADMIN)
         self.port = settings.port
 

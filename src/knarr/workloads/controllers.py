@@ -16,12 +16,16 @@ from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
 from knarr.resources.catalog import KINDS
 from knarr.resources.core.configmap import CONFIG_MAP
+from knarr.resources.core.endpoints import ENDPOINTS
 from knarr.resources.core.event import EVENT
 from knarr.resources.core.namespace import NAMESPACE
 from knarr.resources.core.node import NODE
 from knarr.resources.core.pod import POD
+from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
+from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.workloads.deployment import DeploymentReconciler
+from knarr.workloads.endpoints import EndpointsReconciler
 from knarr.workloads.events.reconciler import SWEEP, EventSweeper
 from knarr.workloads.garbagecollector import GarbageCollector
 from knarr.workloads.garbagecollector.graph import Graph
@@ -62,6 +66,7 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
     return [
         _deployments(environment),
         _replica_sets(environment),
+        _endpoints(environment),
         _scheduler(environment),
         _namespaces(environment),
         _events(environment),
@@ -115,6 +120,20 @@ def _replica_sets(environment: Environment) -> Controller:
     controller = environment.controller("replicasets", reconciler, workers=8)
     replica_sets.add_handler(enqueue_self(controller.enqueue))
     pods.add_handler(enqueue_controller(controller.enqueue, REPLICA_SET))
+    return controller
+
+
+def _endpoints(environment: Environment) -> Controller:
+    informer = environment.informers.informer
+    reconciler = EndpointsReconciler(
+        client=environment.client,
+        services=informer(CORE_SERVICE),
+        pods=informer(POD),
+        endpoints=informer(ENDPOINTS),
+        slices=informer(ENDPOINT_SLICE),
+    )
+    controller = environment.controller("endpoints", reconciler, workers=4)
+    reconciler.watch(controller.enqueue)
     return controller
 
 
