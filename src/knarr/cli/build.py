@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from knarr.cli.context import Target, run, target_of
+from knarr.cli.image import opened
 from knarr.cli.output import (
     STDERR,
     STDOUT,
@@ -41,21 +42,21 @@ def build_folder(target: Target, path: Path, name: str, base: str) -> Built:
         CommandError: there is nothing in the folder that could be run, or a step failed.
     """
     from knarr.functions.build import build_image
-    from knarr.node.images.store import ImageStore
 
     if not path.is_dir():
         raise CommandError(f"{path} is no folder", "knarr build FOLDER", ExitCode.USAGE)
     with STDERR.status(f"building {name}") as spinner:
 
         async def body() -> Built:
-            record = await build_image(
-                path,
-                ImageStore(target.paths.images),
-                name=name,
-                base=base,
-                now=target.clock.wall(),
-                progress=lambda text: spinner.update(f"building {name}: {text}"),
-            )
+            async with opened(target) as store:
+                record = await build_image(
+                    path,
+                    store,
+                    name=name,
+                    base=base,
+                    now=target.clock.wall(),
+                    progress=lambda event: spinner.update(f"building {name}: {event}"),
+                )
             repository = record.reference.partition("@")[0].rpartition(":")[0]
             return Built(
                 reference=record.reference,

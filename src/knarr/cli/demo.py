@@ -127,7 +127,11 @@ def wait_for_zero(target: Target, name: str, namespace: str) -> None:
         async with connected(target) as connection:
             page = await connection.client.list(POD, namespace, label_selector=selector)
             left = {pod.metadata.name for pod in page}
-            query = {"labelSelector": selector, "resourceVersion": page.resource_version}
+            query = {
+                "watch": "true",
+                "labelSelector": selector,
+                "resourceVersion": page.resource_version,
+            }
             if not left:
                 return
             path = POD.collection_path(namespace)

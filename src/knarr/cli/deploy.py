@@ -1,11 +1,11 @@
 """``knarr deploy PATH|IMAGE``: from a source folder or an image to a URL that answers."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from knarr.cli.build import build_folder
@@ -76,31 +76,29 @@ async def wait_ready(
     Raises:
         CommandError: it failed for good or the time is over; the text says why.
     """
-    query = {"fieldSelector": f"metadata.name={key.name}", "resourceVersion": "0"}
+    query = {
+        "watch": "true",
+        "fieldSelector": f"metadata.name={key.name}",
+        "resourceVersion": "0",
+    }
     path = SERVICE.collection_path(key.namespace)
     last = "nothing is known of it yet"
+    failed_since: float | None = None
+    loop = asyncio.get_running_loop()
     try:
         async with (
             asyncio.timeout(timeout_s),
             connection.transport.watch(path, query=query) as events,
         ):
-            failed_since: float | None = None
-            loop = asyncio.get_running_loop()
-            iterator = aiter(events)
             while True:
                 limit = (
                     None if failed_since is None else failed_since + FAILURE_WINDOW_S - loop.time()
                 )
-                try:
-                    line = await asyncio.wait_for(anext(iterator), limit)
-                except TimeoutError:
-                    raise CommandError(
-                        f"service {key} failed: {last}",
-                        f"knarr get ksvc {key.name} -o yaml; knarr logs {key.name}",
-                        ExitCode.NOT_READY,
-                    ) from None
+                line = await asyncio.wait_for(anext(events, None), limit)
+                if line is None:
+                    raise CommandError(f"the watch of service {key} ended", "knarr status")
                 service = connection.client.codec.decode(
-                    SERVICE, json.dumps(json.loads(line)["object"]).encode()
+                    SERVICE, msgspec.json.encode(msgspec.json.decode(line)["object"])
                 )
                 state, last = readiness(service)
                 if state == "True":
@@ -108,12 +106,13 @@ async def wait_ready(
                 progress(last)
                 failed_since = (failed_since or loop.time()) if state == "False" else None
     except TimeoutError:
+        timed_out = failed_since is None
+        what = f"is not Ready after {timeout_s:.0f} s" if timed_out else "failed"
         raise CommandError(
-            f"service {key} is not Ready after {timeout_s:.0f} s: {last}",
+            f"service {key} {what}: {last}",
             f"knarr get ksvc {key.name} -o yaml; knarr logs {key.name}",
-            ExitCode.TIMEOUT,
+            ExitCode.TIMEOUT if timed_out else ExitCode.NOT_READY,
         ) from None
-    raise CommandError(f"the watch of service {key} ended", "knarr status")
 
 
 def readiness(service: Service) -> tuple[str, str]:

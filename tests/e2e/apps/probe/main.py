@@ -66,4 +66,4 @@ server = ThreadingHTTPServer(
 server.daemon_threads = True
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 print("ready", flush=True)
-server.serve_forever()
+server.serve_forever(poll_interval=0.02)
