@@ -80,8 +80,8 @@ class Parker:
         """A recovered sandbox is somebody's now."""
         self._recovered.pop(sandbox.id, None)
 
-    def claim(self, pod: Pod) -> Sandbox | None:
-        """A sandbox for a Pod: the one it had, else a parked one of its ReplicaSet."""
+    def own(self, pod: Pod) -> Sandbox | None:
+        """The sandbox that a Pod has already: by our own record, or by activation."""
         named = self._own.host.sandboxes.get(pod.metadata.annotation(SANDBOX_ANNOTATION))
         if named is not None and not named.removing and self._fits(named, pod):
             self.forget(named)
@@ -90,6 +90,10 @@ class Parker:
             if sandbox.identity.uid == pod.metadata.uid:
                 self.forget(sandbox)
                 return sandbox
+        return None
+
+    def claim(self, pod: Pod) -> Sandbox | None:
+        """A parked sandbox of the Pod's ReplicaSet."""
         return self.take(replica_set_of(pod))
 
     @staticmethod

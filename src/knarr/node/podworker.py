@@ -69,10 +69,6 @@ class PodWorker:
         """What it runs in, once there is one."""
         return self.context.sandbox
 
-    def adopt(self, sandbox: Sandbox) -> None:
-        """The Pod has a sandbox already; call before ``run``."""
-        self.context.sandbox = sandbox
-
     # --- what happens outside -----------------------------------------------------------------------
 
     def update(self, pod: Pod) -> None:
@@ -96,6 +92,8 @@ class PodWorker:
 
     async def run(self) -> None:
         """Realise the Pod until it is to end, then end it."""
+        if self.context.sandbox is None:
+            self.context.sandbox = self._services.spares.own(self.context.pod)
         async with TaskScope() as scope:
             if not self._ending.is_set():
                 scope.start(self._report(), name=f"status-{self.uid}")

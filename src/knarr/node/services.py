@@ -62,8 +62,12 @@ class Gateways(Protocol):
 class Spares(Protocol):
     """Sandboxes that wait for a Pod."""
 
+    def own(self, pod: Pod) -> Sandbox | None:
+        """The sandbox that this Pod has already, of an earlier agent or by activation."""
+        ...
+
     def claim(self, pod: Pod) -> Sandbox | None:
-        """One that can serve this Pod; it belongs to the caller from now on."""
+        """A parked one that can serve this Pod; it belongs to the caller from now on."""
         ...
 
     def ended(self, pod: Pod) -> None:
