@@ -8,6 +8,7 @@ period is, as its description says, an upper bound: it is waited for only while 
 from dataclasses import dataclass
 
 from knarr.meta.conditions import Truth
+from knarr.resources.autoscaling.podautoscaler_conditions import NO_TRAFFIC, QUEUED, TIMED_OUT
 from knarr.serving.autoscaler.policy import Policy
 
 UNKNOWN_SCALE = -1
@@ -108,17 +109,20 @@ def _zero_while_inactive(policy: Policy, inputs: ScaleInputs) -> ScalePlan:
 
 @dataclass(frozen=True, slots=True)
 class ActivePlan:
-    """The Active condition to write, or None to leave it, and whether the start succeeded."""
+    """What becomes of the Active condition.
+
+    Attributes:
+        status: to write, or None to leave it as it is.
+        text: reason and message.
+        initialized: the start has succeeded, now or before.
+    """
 
     status: Truth | None
-    reason: str
-    message: str
+    text: tuple[str, str]
     initialized: bool
 
 
-_NO_TRAFFIC = ("NoTraffic", "The target is not receiving traffic.")
-_QUEUED = ("Queued", "Requests to the target are being buffered as resources are provisioned.")
-_TIMED_OUT = ("TimedOut", "The target could not be activated.")
+_NO_TEXT = ("", "")
 
 
 def plan_active(
@@ -136,16 +140,13 @@ def plan_active(
     floor = 1 if initialized else policy.initial_scale
     least = max(policy.min_scale, floor)
     started = initialized or ready >= least
-    if (want == 0 or least == 0) and active == "False":
-        # Why it is inactive was said when it became so.
-        return ActivePlan(None, "", "", started)
     if want == 0 or least == 0:
+        if active == "False":
+            # Why it is inactive was said when it became so.
+            return ActivePlan(None, _NO_TEXT, started)
         timed_out = active == "Unknown" and least > 0
-        return ActivePlan("False", *(_TIMED_OUT if timed_out else _NO_TRAFFIC), started)
+        return ActivePlan("False", TIMED_OUT if timed_out else NO_TRAFFIC, started)
+    wanted = want > 0 or active != "False"
     if ready < least:
-        if want > 0 or active != "False":
-            return ActivePlan("Unknown", *_QUEUED, started)
-        return ActivePlan("False", *_NO_TRAFFIC, started)
-    if want > 0 or active != "False":
-        return ActivePlan("True", "", "", started)
-    return ActivePlan(None, "", "", started)
+        return ActivePlan(*(("Unknown", QUEUED) if wanted else ("False", NO_TRAFFIC)), started)
+    return ActivePlan("True" if wanted else None, _NO_TEXT, started)

@@ -10,21 +10,16 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from knarr.meta.conditions import find_condition, is_true
 from knarr.meta.objects import Key, controller_of
-from knarr.resources.serving.configuration import (
-    CONFIGURATION_CONDITIONS,
-    Configuration,
-    ConfigurationStatus,
-)
+from knarr.resources.serving import configuration_conditions as conditions
+from knarr.resources.serving.configuration import Configuration, ConfigurationStatus
 from knarr.resources.serving.revision import Revision
 from knarr.serving import labels
 from knarr.serving.configuration.resources import template_of
-from knarr.serving.marks import Marks
+from knarr.serving.marks import finish_status
 
-READY = "Ready"
+READY = conditions.READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +118,12 @@ class ConfigurationPlan:
 
     def __init__(self, configuration: Configuration, now: dt.datetime) -> None:
         self._configuration = configuration
-        self._fields = configuration.status or ConfigurationStatus()
-        self._marks = Marks(CONFIGURATION_CONDITIONS, self._fields.conditions, now)
+        self._now = now
+        self._status = conditions.initialize(configuration.status or ConfigurationStatus(), now)
 
     def creation_failed(self, message: str) -> None:
         """The Revision could not be made."""
-        text = f"Revision creation failed with message: {message}."
-        self._marks.false(READY, "RevisionFailed", text)
+        self._status = conditions.mark_revision_creation_failed(self._status, message, self._now)
 
     def follow(self, created: Revision, latest_ready: Revision | None, *, present: bool) -> None:
         """Name the newest Revisions.
@@ -139,27 +133,18 @@ class ConfigurationPlan:
             latest_ready: what ``find_latest_ready`` found.
             present: whether the Revision that was latest ready still exists.
         """
-        name = created.metadata.name
-        before = self._fields.latest_ready_revision_name
-        self._fields = msgspec.structs.replace(self._fields, latest_created_revision_name=name)
-        if before != name:
-            self._marks.unknown(READY, "", "")
+        name, now = created.metadata.name, self._now
+        status = conditions.set_latest_created(self._status, name, now)
         ready = find_condition(created.status.conditions if created.status else (), READY)
         if ready is not None and ready.status == "False":
-            text = f'Revision "{name}" failed with message: {ready.message}.'
-            self._marks.false(READY, "RevisionFailed", text)
+            status = conditions.mark_latest_created_failed(status, name, ready.message, now)
         if latest_ready is not None:
-            latest = latest_ready.metadata.name
-            self._fields = msgspec.structs.replace(self._fields, latest_ready_revision_name=latest)
-            if latest == name:
-                self._marks.true(READY)
-        elif before and not present:
-            self._marks.false(READY, "RevisionDeleted", f'Revision "{before}" was deleted.')
+            status = conditions.set_latest_ready(status, latest_ready.metadata.name, now)
+        elif status.latest_ready_revision_name and not present:
+            status = conditions.mark_latest_ready_deleted(status, now)
+        self._status = status
 
     def status(self) -> ConfigurationStatus:
         """The status to store."""
-        return msgspec.structs.replace(
-            self._fields,
-            observed_generation=self._configuration.metadata.generation,
-            conditions=self._marks.finish(),
-        )
+        meta = self._configuration.metadata
+        return finish_status(self._configuration.status, self._status, meta.generation)

@@ -3,21 +3,17 @@
 import datetime as dt
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from knarr.meta.conditions import is_true
+from knarr.resources import knative_marks as marks
+from knarr.resources.networking import ingress_conditions as conditions
 from knarr.resources.networking.ingress import (
     INGRESS_CONDITIONS,
     Ingress,
     IngressStatus,
     LoadBalancerIngressStatus,
-    LoadBalancerStatus,
 )
 from knarr.serving import labels
-from knarr.serving.marks import Marks
-
-NETWORK = "NetworkConfigured"
-BALANCER = "LoadBalancerReady"
+from knarr.serving.marks import finish_status
 
 
 def hosts_of(ingress: Ingress) -> tuple[str, ...]:
@@ -64,45 +60,44 @@ class IngressPlan:
 
     def __init__(self, ingress: Ingress, now: dt.datetime) -> None:
         self._ingress = ingress
-        self._fields = ingress.status or IngressStatus()
-        self._marks = Marks(INGRESS_CONDITIONS, self._fields.conditions, now)
+        self._now = now
+        self._status = conditions.initialize(ingress.status or IngressStatus(), now)
 
     def conflict(self, host: str) -> None:
         """A host belongs to another Ingress."""
         text = f'The host "{host}" is already in use by another Ingress.'
-        self._marks.false(BALANCER, "DomainConflict", text)
+        self._status = conditions.mark_load_balancer_failed(
+            self._status, "DomainConflict", text, self._now
+        )
 
-    def unsupported(self, message: str) -> None:
-        """The spec asks for what the gateway cannot do."""
-        self._marks.false(NETWORK, "NotSupported", message)
+    def refused(self, reason: str, message: str) -> None:
+        """The gateway cannot serve the spec."""
+        self._status = marks.false(
+            INGRESS_CONDITIONS,
+            self._status,
+            conditions.NETWORK_CONFIGURED,
+            reason,
+            message,
+            self._now,
+        )
 
     def revisions_missing(self, missing: Iterable[str]) -> None:
         """A split names revisions that do not exist."""
         names = ", ".join(f'"{name}"' for name in sorted(missing))
-        text = f"Splits refer to revisions that do not exist: {names}."
-        self._marks.false(NETWORK, "RevisionMissing", text)
+        self.refused("RevisionMissing", f"Splits refer to revisions that do not exist: {names}.")
 
     def waiting(self) -> None:
         """The gateways have been told and have not all acknowledged yet."""
-        self._marks.true(NETWORK)
-        text = "Waiting for load balancer to be ready"
-        self._marks.unknown(BALANCER, "Uninitialized", text)
+        status = conditions.mark_network_configured(self._status, self._now)
+        self._status = conditions.mark_load_balancer_not_ready(status, self._now)
 
     def ready(self, gateway_host: str) -> None:
         """Every gateway serves this version."""
-        self._marks.true(NETWORK)
-        self._marks.true(BALANCER)
-        balancer = LoadBalancerStatus(
-            ingress=(LoadBalancerIngressStatus(domain_internal=gateway_host),)
-        )
-        self._fields = msgspec.structs.replace(
-            self._fields, public_load_balancer=balancer, private_load_balancer=balancer
-        )
+        status = conditions.mark_network_configured(self._status, self._now)
+        balancer = (LoadBalancerIngressStatus(domain_internal=gateway_host),)
+        self._status = conditions.mark_load_balancer_ready(status, balancer, balancer, self._now)
 
     def status(self) -> IngressStatus:
         """The status to store."""
-        return msgspec.structs.replace(
-            self._fields,
-            observed_generation=self._ingress.metadata.generation,
-            conditions=self._marks.finish(),
-        )
+        meta = self._ingress.metadata
+        return finish_status(self._ingress.status, self._status, meta.generation)

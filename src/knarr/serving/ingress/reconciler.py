@@ -107,7 +107,8 @@ class IngressReconciler:
             plan.conflict(conflict)
             return
         if ingress.spec is not None and ingress.spec.tls:
-            plan.unsupported("This version of Knarr serves no TLS: spec.tls must be empty")
+            text = "This version of Knarr serves no TLS: spec.tls must be empty"
+            plan.refused("NotSupported", text)
             return
         entry = compile_ingress(ingress)
         missing = self._missing(entry)

@@ -9,25 +9,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
+from msgspec.structs import replace
 
 from knarr.dataplane.compile import compile_endpoint
 from knarr.kits.clock import parse_timestamp
 from knarr.meta.conditions import Truth, find_condition, is_true
-from knarr.resources.autoscaling.podautoscaler import (
-    POD_AUTOSCALER_CONDITIONS,
-    PodAutoscaler,
-    PodAutoscalerStatus,
-)
+from knarr.resources.autoscaling import podautoscaler_conditions as conditions
+from knarr.resources.autoscaling.podautoscaler import PodAutoscaler, PodAutoscalerStatus
 from knarr.resources.core.pod import Pod
 from knarr.serving import labels
 from knarr.serving.autoscaler.policy import Policy
 from knarr.serving.autoscaler.scaler import ScaleInputs, plan_active
-from knarr.serving.marks import Marks
+from knarr.serving.marks import finish_status
 
-ACTIVE = "Active"
-INITIALIZED = "ScaleTargetInitialized"
-SKS_READY = "SKSReady"
 PICKED_COST = "-100"
 
 
@@ -43,13 +37,13 @@ def make_inputs(
         in_path: whether every gateway knows the revision and would hold its requests.
     """
     status = autoscaler.status or PodAutoscalerStatus()
-    active = find_condition(status.conditions, ACTIVE)
+    active = find_condition(status.conditions, conditions.ACTIVE)
     created = autoscaler.metadata.creation_timestamp
     return ScaleInputs(
         desired=desired,
         active=active.status if active else "Unknown",
         active_for_s=_age_s(active.last_transition_time if active else created, now),
-        initialized=is_true(status.conditions, INITIALIZED),
+        initialized=is_true(status.conditions, conditions.SCALE_TARGET_INITIALIZED),
         in_path_s=math.inf if in_path else 0.0,
     )
 
@@ -71,50 +65,43 @@ def plan_status(
         now: the time of what changes.
     """
     before = autoscaler.status or PodAutoscalerStatus()
-    marks = Marks(POD_AUTOSCALER_CONDITIONS, before.conditions, now)
-    marks.true(SKS_READY)
-    active = marks.get(ACTIVE)
+    status = conditions.initialize(before, now)
+    status = conditions.mark_sks_ready(status, now)
+    active = find_condition(status.conditions, conditions.ACTIVE)
     standing: Truth = active.status if active else "Unknown"
-    plan = plan_active(
-        policy, want=want, ready=ready, active=standing, initialized=marks.is_true(INITIALIZED)
-    )
+    started = is_true(status.conditions, conditions.SCALE_TARGET_INITIALIZED)
+    plan = plan_active(policy, want=want, ready=ready, active=standing, initialized=started)
     if plan.initialized:
-        marks.true(INITIALIZED)
+        status = conditions.mark_scale_target_initialized(status, now)
     match plan.status:
         case "True":
-            marks.true(ACTIVE)
+            status = conditions.mark_active(status, now)
         case "False":
-            marks.false(ACTIVE, plan.reason, plan.message)
+            status = conditions.mark_inactive(status, *plan.text, now)
         case "Unknown":
-            marks.unknown(ACTIVE, plan.reason, plan.message)
+            status = conditions.mark_activating(status, *plan.text, now)
         case None:
             pass
     known = before.desired_scale is not None and before.desired_scale >= 0
     name = autoscaler.metadata.name
-    return msgspec.structs.replace(
-        before,
-        observed_generation=autoscaler.metadata.generation,
-        conditions=marks.finish(),
+    status = replace(
+        status,
         service_name=name,
         metrics_service_name=name,
         desired_scale=before.desired_scale if want < 0 and known else want,
         actual_scale=ready,
     )
+    return finish_status(autoscaler.status, status, autoscaler.metadata.generation)
 
 
 def plan_unsupported(
     autoscaler: PodAutoscaler, scaler: str, now: dt.datetime
 ) -> PodAutoscalerStatus:
     """The status of one that asks for an autoscaler that Knarr does not have."""
-    before = autoscaler.status or PodAutoscalerStatus()
-    marks = Marks(POD_AUTOSCALER_CONDITIONS, before.conditions, now)
+    status = conditions.initialize(autoscaler.status or PodAutoscalerStatus(), now)
     text = f'Knarr has no autoscaler of class "{scaler}"; use "kpa.autoscaling.knative.dev".'
-    marks.false(ACTIVE, "UnsupportedClass", text)
-    return msgspec.structs.replace(
-        before,
-        observed_generation=autoscaler.metadata.generation,
-        conditions=marks.finish(),
-    )
+    status = conditions.mark_inactive(status, "UnsupportedClass", text, now)
+    return finish_status(autoscaler.status, status, autoscaler.metadata.generation)
 
 
 @dataclass(frozen=True, slots=True)

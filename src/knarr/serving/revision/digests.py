@@ -44,10 +44,17 @@ class DigestResolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """The answer for all images of a Revision; ``problem`` is empty when all were resolved."""
+    """The answer for all images of a Revision.
+
+    Attributes:
+        by_reference: digest, or empty to run an image as it is named.
+        failed: the image that could not be resolved; empty when all were.
+        cause: why.
+    """
 
     by_reference: dict[str, str]
-    problem: str = ""
+    failed: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class BackgroundDigests:
         return None
 
     def _is_over(self, answer: _Answer) -> bool:
-        return bool(answer.digests.problem) and answer.again_at_s <= self._clock.monotonic()
+        return bool(answer.digests.failed) and answer.again_at_s <= self._clock.monotonic()
 
     def again_in_s(self, key: Key) -> float:
         """Seconds until a failure is to be looked up again."""
@@ -164,22 +171,21 @@ class BackgroundDigests:
         key, spec = revision.key, revision.spec
         secrets = tuple(item.name for item in spec.image_pull_secrets) if spec else ()
         found = dict(known)
-        problem = ""
+        failed = cause = ""
         for image in sought:
             try:
                 async with self._slots, asyncio.timeout(timeout_s):
                     found[image] = await self._resolver.resolve(image, key.namespace, secrets)
             except (KnarrError, OSError) as error:
                 # TimeoutError is an OSError.
-                cause = str(error) or f"no answer within {timeout_s:g} s"
-                problem = (
-                    f'Unable to fetch image "{image}": failed to resolve image to digest: {cause}'
-                )
+                failed, cause = image, str(error) or f"no answer within {timeout_s:g} s"
                 break
         again_in_s = 0.0
-        if problem:
+        if failed:
             attempt = self._failures.get(key, 0)
             self._failures[key] = attempt + 1
             again_in_s = RETRY.delay_s(attempt, self._rng)
-        self._answers[key] = _Answer(Digests(found, problem), self._clock.monotonic() + again_in_s)
+        self._answers[key] = _Answer(
+            Digests(found, failed, cause), self._clock.monotonic() + again_in_s
+        )
         self._notify(key)

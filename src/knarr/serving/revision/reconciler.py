@@ -58,8 +58,8 @@ class RevisionReconciler:
             if digests is None:
                 plan.resolving()
                 return await self._store(revision, plan)
-            if digests.problem:
-                plan.image_missing(digests.problem)
+            if digests.failed:
+                plan.image_missing(digests.failed, digests.cause)
                 return await self._store(revision, plan, self.digests.again_in_s(key))
             resolved = plan.resolved(digests.by_reference)
         try:

@@ -1,22 +1,20 @@
-"""Computes a Route's status; pure (Knative ``pkg/apis/serving/v1/route_lifecycle.go``)."""
+"""Computes a Route's status; pure (Knative ``pkg/reconciler/route``)."""
 
 import datetime as dt
 
-import msgspec
+from msgspec.structs import replace
 
-from knarr.meta.conditions import find_condition, is_true
+from knarr.meta.conditions import is_true
+from knarr.resources import knative_marks as marks
 from knarr.resources.knative import Addressable
 from knarr.resources.networking.ingress import Ingress, IngressStatus
+from knarr.resources.serving import route_conditions as conditions
 from knarr.resources.serving.route import ROUTE_CONDITIONS, Route, RouteStatus
 from knarr.resources.serving.traffic import TrafficTarget
-from knarr.serving.marks import Marks
+from knarr.serving.marks import finish_status
 from knarr.serving.route.hosts import Naming, Visibility
 from knarr.serving.route.rollout import Rollout, shares_of
 from knarr.serving.route.traffic import DEFAULT_TAG, Traffic, TrafficProblem
-
-ASSIGNED = "AllTrafficAssigned"
-INGRESS = "IngressReady"
-CERTIFICATE = "CertificateProvisioned"
 
 
 class RoutePlan:
@@ -24,15 +22,12 @@ class RoutePlan:
 
     def __init__(self, route: Route, now: dt.datetime) -> None:
         self._route = route
-        self._fields = route.status or RouteStatus()
-        self._marks = Marks(ROUTE_CONDITIONS, self._fields.conditions, now)
-        self.was_routed = is_true(self._fields.conditions, INGRESS)
-        if self._fields.observed_generation != route.metadata.generation:
-            self.ingress_pending()
-
-    def ingress_pending(self) -> None:
-        """The Ingress has not been looked at yet."""
-        self._marks.unknown(INGRESS, "IngressNotConfigured", "Ingress has not yet been reconciled.")
+        self._now = now
+        before = route.status or RouteStatus()
+        self._status = conditions.initialize(before, now)
+        self.was_routed = is_true(before.conditions, conditions.INGRESS_READY)
+        if before.observed_generation != route.metadata.generation:
+            self._status = conditions.mark_ingress_not_configured(self._status, now)
 
     def locate(self, naming: Naming, visibility: Visibility) -> None:
         """Say where the Route is reached.
@@ -42,22 +37,22 @@ class RoutePlan:
         """
         meta = self._route.metadata
         inside = naming.local_host(meta.name, meta.namespace)
-        self._fields = msgspec.structs.replace(
-            self._fields,
+        self._status = replace(
+            self._status,
             url=naming.url(self._route, DEFAULT_TAG, visibility),
             address=Addressable(url=f"http://{inside}"),
         )
 
     def bad_domain(self, message: str) -> None:
         """A host cannot be formed."""
-        self._marks.false(ASSIGNED, "ErrorConfig", message)
+        self._false(conditions.ALL_TRAFFIC_ASSIGNED, "ErrorConfig", message)
+
+    def _false(self, kind: str, reason: str, message: str) -> None:
+        self._status = marks.false(ROUTE_CONDITIONS, self._status, kind, reason, message, self._now)
 
     def bad_traffic(self, problem: TrafficProblem) -> None:
         """A target cannot be served; what is served stays as it is."""
-        if problem.status == "False":
-            self._marks.false(ASSIGNED, problem.reason, problem.message)
-        else:
-            self._marks.unknown(ASSIGNED, problem.reason, problem.message)
+        self._status = problem.mark(self._status, self._now)
 
     def assign(
         self,
@@ -87,55 +82,48 @@ class RoutePlan:
                 )
                 for share in shares_of(target, target.tag, rollout)
             ]
-        self._fields = msgspec.structs.replace(self._fields, traffic=tuple(listed))
-        self._marks.true(ASSIGNED)
+        self._status = conditions.mark_traffic_assigned(
+            replace(self._status, traffic=tuple(listed)), self._now
+        )
 
     def service_not_owned(self, name: str) -> None:
         """A placeholder Service's name is taken by an object of someone else."""
-        text = f'There is an existing placeholder Service "{name}" that we do not own.'
-        self._marks.false(INGRESS, "NotOwned", text)
+        self._status = conditions.mark_service_not_owned(self._status, name, self._now)
 
     def ingress_not_owned(self, name: str) -> None:
         """The Ingress's name is taken by an object of someone else."""
-        text = f'There is an existing Ingress "{name}" that we do not own.'
-        self._marks.false(INGRESS, "NotOwned", text)
+        self._status = conditions.mark_ingress_not_owned(self._status, name, self._now)
 
     def bad_protocol(self, message: str) -> None:
         """The http-protocol annotation has no meaning."""
-        self._marks.false(INGRESS, "InvalidHttpProtocol", message)
+        self._false(conditions.INGRESS_READY, "InvalidHttpProtocol", message)
 
     def certificates(self, *, external: bool, local: bool) -> None:
         """Say that there are none, and refuse what asks for them."""
-        asked = "external-domain-tls" if external else "cluster-local-domain-tls"
         if external or local:
-            self._marks.false(
-                CERTIFICATE,
+            asked = "external-domain-tls" if external else "cluster-local-domain-tls"
+            self._false(
+                conditions.CERTIFICATE_PROVISIONED,
                 "TLSNotSupported",
                 f"{asked} is enabled in config-network, and this version of Knarr provisions no "
                 "certificates: set it to Disabled",
             )
             return
-        self._marks.true(CERTIFICATE, "TLSNotEnabled", "external-domain-tls is not enabled")
+        self._status = conditions.mark_tls_not_enabled(
+            self._status, conditions.TLS_NOT_ENABLED, self._now
+        )
 
     def follow_ingress(self, ingress: Ingress, rollout: Rollout) -> None:
         """Take over what the Ingress reached; a rollout under way keeps it from being Ready."""
-        status = ingress.status or IngressStatus()
-        ready = find_condition(status.conditions, "Ready")
-        if status.observed_generation != ingress.metadata.generation or ready is None:
-            self.ingress_pending()
-        else:
-            self._marks.copy(INGRESS, ready)
+        source = ingress.status or IngressStatus()
+        current = source.observed_generation == ingress.metadata.generation
+        self._status = conditions.propagate_ingress(
+            self._status, source if current else None, self._now
+        )
         if not rollout.done:
-            self._marks.unknown(
-                INGRESS,
-                "RolloutInProgress",
-                "A gradual rollout of the latest revision(s) is in progress.",
-            )
+            self._status = conditions.mark_rollout_in_progress(self._status, self._now)
 
     def status(self) -> RouteStatus:
         """The status to store."""
-        return msgspec.structs.replace(
-            self._fields,
-            observed_generation=self._route.metadata.generation,
-            conditions=self._marks.finish(),
-        )
+        meta = self._route.metadata
+        return finish_status(self._route.status, self._status, meta.generation)

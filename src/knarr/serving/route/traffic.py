@@ -6,15 +6,16 @@ cannot be served is a ``TrafficProblem``; a failure beats what only is not ready
 is the one that is told.
 """
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from knarr.meta.conditions import find_condition
+from knarr.meta.conditions import is_false
 from knarr.meta.objects import Key
+from knarr.resources.serving import route_conditions as conditions
 from knarr.resources.serving.configuration import Configuration
 from knarr.resources.serving.revision import Revision
-from knarr.resources.serving.route import Route, RouteSpec
+from knarr.resources.serving.route import Route, RouteSpec, RouteStatus
 from knarr.resources.serving.traffic import TrafficTarget
 from knarr.serving import labels
 from knarr.serving.configuration.plan import is_ready
@@ -41,11 +42,15 @@ class RevisionTarget:
 
 @dataclass(frozen=True, slots=True)
 class TrafficProblem:
-    """Why a target cannot be served: the AllTrafficAssigned condition's content."""
+    """Why a target cannot be served.
 
-    status: Literal["False", "Unknown"]
-    reason: str
-    message: str
+    Attributes:
+        failure: nothing will change by waiting.
+        mark: tells a Route's status.
+    """
+
+    failure: bool
+    mark: Callable[[RouteStatus, dt.datetime], RouteStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def resolve_traffic(
     for target in (route.spec or RouteSpec()).traffic:
         found = _resolve(route, target, configuration_of, revision_of)
         if isinstance(found, TrafficProblem):
-            if problem is None or found.status == "False":
+            if problem is None or found.failure:
                 problem = found
             continue
         _merge(listed, found)
@@ -145,7 +150,8 @@ def _by_configuration(
 
 def _missing(kind: str, name: str) -> TrafficProblem:
     return TrafficProblem(
-        "False", f"{kind}Missing", f'{kind} "{name}" referenced in traffic not found.'
+        failure=True,
+        mark=lambda status, now: conditions.mark_missing_target(status, kind, name, now),
     )
 
 
@@ -155,32 +161,38 @@ def _ownership_problem(route: Route, revision: Revision) -> TrafficProblem | Non
     if not mine or mine == theirs:
         return None
     name = revision.metadata.name
-    if theirs:
-        text = f'Revision "{name}" belongs to Service "{theirs}", not Service "{mine}".'
-    else:
-        text = f'Revision "{name}" does not belong to Service "{mine}".'
-    return TrafficProblem("False", "RevisionNotOwned", text)
+    return TrafficProblem(
+        failure=True,
+        mark=lambda status, now: conditions.mark_revision_not_owned(
+            status, name, mine, theirs, now
+        ),
+    )
 
 
 def _unready_configuration(configuration: Configuration) -> TrafficProblem:
-    conditions = configuration.status.conditions if configuration.status else ()
-    ready = find_condition(conditions, "Ready")
     name = configuration.metadata.name
-    if ready is not None and ready.status == "False":
-        text = f'Configuration "{name}" does not have any ready Revision.'
-        return TrafficProblem("False", "RevisionMissing", text)
-    text = f'Configuration "{name}" is waiting for a Revision to become ready.'
-    return TrafficProblem("Unknown", "RevisionMissing", text)
+    if is_false(configuration.status.conditions if configuration.status else (), "Ready"):
+        return TrafficProblem(
+            failure=True,
+            mark=lambda status, now: conditions.mark_configuration_failed(status, name, now),
+        )
+    return TrafficProblem(
+        failure=False,
+        mark=lambda status, now: conditions.mark_configuration_not_ready(status, name, now),
+    )
 
 
 def _unready_revision(revision: Revision) -> TrafficProblem:
-    ready = find_condition(revision.status.conditions if revision.status else (), "Ready")
     name = revision.metadata.name
-    if ready is not None and ready.status == "False":
+    if is_false(revision.status.conditions if revision.status else (), "Ready"):
         return TrafficProblem(
-            "False", "RevisionMissing", f'Revision "{name}" failed to become ready.'
+            failure=True,
+            mark=lambda status, now: conditions.mark_revision_failed(status, name, now),
         )
-    return TrafficProblem("Unknown", "RevisionMissing", f'Revision "{name}" is not yet ready.')
+    return TrafficProblem(
+        failure=False,
+        mark=lambda status, now: conditions.mark_revision_not_ready(status, name, now),
+    )
 
 
 def _merge(listed: list[RevisionTarget], new: RevisionTarget) -> None:

@@ -2,18 +2,14 @@
 
 import datetime as dt
 
-import msgspec
-
-from knarr.meta.conditions import find_condition
+from knarr.meta.conditions import is_true
+from knarr.resources.serving import service_conditions as conditions
 from knarr.resources.serving.configuration import Configuration, ConfigurationStatus
 from knarr.resources.serving.podspec import RevisionTemplate
 from knarr.resources.serving.route import Route, RouteSpec, RouteStatus
-from knarr.resources.serving.service import SERVICE_CONDITIONS, Service, ServiceStatus
+from knarr.resources.serving.service import Service, ServiceStatus
 from knarr.resources.serving.traffic import TrafficTarget
-from knarr.serving.marks import Marks
-
-CONFIGURATIONS_READY = "ConfigurationsReady"
-ROUTES_READY = "RoutesReady"
+from knarr.serving.marks import finish_status
 
 
 def is_up_to_date(child: Configuration | Route) -> bool:
@@ -33,72 +29,44 @@ class ServicePlan:
 
     def __init__(self, service: Service, now: dt.datetime) -> None:
         self._service = service
-        self._before = service.status or ServiceStatus()
-        self._fields = self._before
-        self._marks = Marks(SERVICE_CONDITIONS, self._before.conditions, now)
+        self._now = now
+        self._status = conditions.initialize(service.status or ServiceStatus(), now)
 
     def not_owned(self, kind: str) -> None:
         """A child's name is taken by an object of someone else."""
-        condition = CONFIGURATIONS_READY if kind == "Configuration" else ROUTES_READY
         name = self._service.metadata.name
-        self._marks.false(
-            condition, "NotOwned", f'There is an existing {kind} "{name}" that we do not own.'
-        )
+        if kind == "Configuration":
+            self._status = conditions.mark_configuration_not_owned(self._status, name, self._now)
+        else:
+            self._status = conditions.mark_route_not_owned(self._status, name, self._now)
 
     def follow_configuration(self, configuration: Configuration) -> None:
         """Copy what the Configuration reached."""
-        if not is_up_to_date(configuration):
-            self._marks.unknown(
-                CONFIGURATIONS_READY,
-                "OutOfDate",
-                "The Configuration is still working to reflect the latest desired specification.",
-            )
-            return
-        status = configuration.status or ConfigurationStatus()
-        self._fields = msgspec.structs.replace(
-            self._fields,
-            latest_ready_revision_name=status.latest_ready_revision_name,
-            latest_created_revision_name=status.latest_created_revision_name,
-        )
-        self._marks.copy(CONFIGURATIONS_READY, find_condition(status.conditions, "Ready"))
+        if is_up_to_date(configuration):
+            source = configuration.status or ConfigurationStatus()
+            self._status = conditions.propagate_configuration(self._status, source, self._now)
+        else:
+            self._status = conditions.mark_configuration_not_reconciled(self._status, self._now)
 
     def name_taken(self, name: str) -> None:
         """The chosen Revision name belongs to another Revision."""
-        self._marks.false(
-            ROUTES_READY,
-            "RevisionNameTaken",
-            f'The revision name "{name}" is taken by a conflicting Revision, so traffic will not '
-            "be migrated",
-        )
+        self._status = conditions.mark_revision_name_taken(self._status, name, self._now)
 
     def follow_route(self, route: Route, configuration: Configuration) -> None:
         """Copy what the Route reached; Ready only when it serves what is wanted now."""
-        if not is_up_to_date(route):
-            self._marks.unknown(
-                ROUTES_READY,
-                "OutOfDate",
-                "The Route is still working to reflect the latest desired specification.",
-            )
+        if is_up_to_date(route):
+            source = route.status or RouteStatus()
+            self._status = conditions.propagate_route(self._status, source, self._now)
         else:
-            status = route.status or RouteStatus()
-            self._fields = msgspec.structs.replace(
-                self._fields, url=status.url, address=status.address, traffic=status.traffic
-            )
-            self._marks.copy(ROUTES_READY, find_condition(status.conditions, "Ready"))
-        if self._marks.is_true(ROUTES_READY) and not is_migrated(route, configuration):
-            self._marks.unknown(
-                ROUTES_READY,
-                "TrafficNotMigrated",
-                "Traffic is not yet migrated to the latest revision.",
-            )
+            self._status = conditions.mark_route_not_reconciled(self._status, self._now)
+        routed = is_true(self._status.conditions, conditions.ROUTES_READY)
+        if routed and not is_migrated(route, configuration):
+            self._status = conditions.mark_route_not_yet_ready(self._status, self._now)
 
     def status(self) -> ServiceStatus:
         """The status to store."""
-        return msgspec.structs.replace(
-            self._fields,
-            observed_generation=self._service.metadata.generation,
-            conditions=self._marks.finish(),
-        )
+        meta = self._service.metadata
+        return finish_status(self._service.status, self._status, meta.generation)
 
 
 def is_migrated(route: Route, configuration: Configuration) -> bool:

@@ -96,10 +96,10 @@ def test_scale(change, want):
 )
 def test_active(want, ready, active, initialized, result):
     found = plan_active(POLICY, want=want, ready=ready, active=active, initialized=initialized)
-    assert (found.status, found.reason, found.initialized) == result
+    assert (found.status, found.text[0], found.initialized) == result
 
 
 def test_zero_initial_scale_is_inactive_and_initialized():
     policy = Policy(initial_scale=0)
     found = plan_active(policy, want=-1, ready=0, active="Unknown", initialized=False)
-    assert (found.status, found.reason, found.initialized) == ("False", "NoTraffic", True)
+    assert (found.status, found.text[0], found.initialized) == ("False", "NoTraffic", True)
