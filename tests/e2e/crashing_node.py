@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import uvloop
+
 from knarr.config import read_settings
 from knarr.node.process import run_node
 

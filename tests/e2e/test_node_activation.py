@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from tests.e2e.nodekit import IMAGE, Node, ready, running_node, until
+
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
 from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
 from knarr.resources.core.pod import POD
-from tests.e2e.nodekit import IMAGE, Node, ready, running_node, until
 
 pytestmark = pytest.mark.root
 

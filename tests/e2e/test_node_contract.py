@@ -1,11 +1,12 @@
 """What a container finds inside: identity, limits, files, network, and what it cannot reach."""
 
 import pytest
+from tests.e2e.nodekit import Node, ready, running_node, terminated, until
+
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
 from knarr.resources.core.pod import POD
 from knarr.resources.core.secret import SECRET, Secret
-from tests.e2e.nodekit import Node, ready, running_node, terminated, until
 
 pytestmark = pytest.mark.root
 

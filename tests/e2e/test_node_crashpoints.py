@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.e2e.nodekit import Node, ready, running_node, until
+from tests.e2e.test_node_activation import activated_pod, gateway, replica_set, wait_parked
+
 from knarr.meta.objects import Key
 from knarr.resources.apps.replicaset import REPLICA_SET
 from knarr.resources.core.pod import POD
-from tests.e2e.nodekit import Node, ready, running_node, until
-from tests.e2e.test_node_activation import activated_pod, gateway, replica_set, wait_parked
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 

@@ -6,9 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.e2e.nodekit import pod_document, ready, running_node, terminated, until
+
 from knarr.meta.objects import Key
 from knarr.resources.core.pod import POD
-from tests.e2e.nodekit import pod_document, ready, running_node, terminated, until
 
 pytestmark = pytest.mark.root
 

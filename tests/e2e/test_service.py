@@ -34,8 +34,9 @@ def test_deploys_by_kubectl_apply_and_answers(instance: Instance, hello_image: s
 def test_100_cycles_to_zero_and_back_fail_no_request(instance: Instance, probe_image: str) -> None:
     """Twenty Services, five cycles each, at once: the shortest window is six seconds."""
     names = [f"cycle-{number:02d}" for number in range(20)]
+    items = [json.loads(service(name, probe_image)) for name in names]
     instance.kubectl(
-        "apply", "-f", "-", stdin="\n---\n".join(service(name, probe_image) for name in names)
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     )
     for name in names:
         instance.wait_ready(name)
@@ -145,7 +146,12 @@ def test_a_crashing_app_says_why(instance: Instance, probe_image: str) -> None:
     def failed() -> object:
         conditions = instance.get("ksvc", "crash").get("status", {}).get("conditions", [])
         return next(
-            (one for one in conditions if one["type"] == "Ready" and one["status"] == "False"), None
+            (
+                one
+                for one in conditions
+                if one["type"] == "ConfigurationsReady" and one["status"] == "False"
+            ),
+            None,
         )
 
     ready = wait_for(failed, "Ready is False", 60)
@@ -163,7 +169,12 @@ def test_a_missing_image_says_which(instance: Instance) -> None:
     def failed() -> object:
         conditions = instance.get("ksvc", "absent").get("status", {}).get("conditions", [])
         return next(
-            (one for one in conditions if one["type"] == "Ready" and one["status"] == "False"), None
+            (
+                one
+                for one in conditions
+                if one["type"] == "ConfigurationsReady" and one["status"] == "False"
+            ),
+            None,
         )
 
     ready = wait_for(failed, "Ready is False", 60)

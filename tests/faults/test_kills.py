@@ -100,6 +100,7 @@ def traces() -> dict[str, set[str]]:
         "tables": set(run("nft", "list", "tables").splitlines()),
         "namespaces": set(os.listdir("/run/netns")) if Path("/run/netns").exists() else set(),
         "cgroups": cgroups,
+        "routes": set(run("ip", "route", "show").splitlines()),
         "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text()},
     }
 

@@ -24,11 +24,13 @@ from knarr.node.rtnetlink import (
     add_address,
     add_neighbour,
     add_route,
+    bar_network,
     create_holder,
     create_veth,
     delete_link,
     set_up,
     silence_ipv6,
+    unbar_network,
 )
 
 POD_INTERFACE = "eth0"
@@ -38,9 +40,10 @@ _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class NetworkState(msgspec.Struct, frozen=True):
-    """What the machine looked like before the first start of this instance."""
+    """What the machine looked like before the first start of this instance, and what is barred since."""
 
     ip_forward: str
+    network: str = ""
 
 
 def link_name(prefix: str, index: int) -> str:
@@ -81,6 +84,7 @@ class Network:
                 if index is None:
                     raise OSError(f"interface {name} vanished while it was set up")
                 route.send([set_up(index), add_address(index, self.rules.gateway)])
+            _bar(route, self.rules.network)
         await firewall.load(self.rules)
         _allow_forwarding()
 
@@ -88,7 +92,8 @@ class Network:
         path = self.layout.network_state
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            before = NetworkState(_IP_FORWARD.read_text(encoding="ascii").strip())
+            forwarding = _IP_FORWARD.read_text(encoding="ascii").strip()
+            before = NetworkState(forwarding, str(self.rules.network))
             path.write_bytes(msgspec.json.encode(before))
 
     def attach(self, index: int, address: str, namespace: Path) -> None:
@@ -148,6 +153,25 @@ class Network:
             return _delete(route, link)
 
 
+def _bar(route: RouteSocket, network: ipaddress.IPv4Network) -> None:
+    try:
+        route.send([bar_network(network)])
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+
+
+def _unbar(network: ipaddress.IPv4Network) -> bool:
+    try:
+        with RouteSocket() as route:
+            route.send([unbar_network(network)])
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            raise
+        return False
+    return True
+
+
 def _create_holder(route: RouteSocket, name: str) -> None:
     try:
         route.send([create_holder(name, "dummy")])
@@ -188,13 +212,15 @@ def remove_network(layout: Layout, report: Callable[[str], None]) -> None:
     prefix = layout.link_prefix
     with RouteSocket() as route:
         for name, index in route.links().items():
-            if name.startswith(f"{prefix}.") or name == gateway_link(prefix):
-                if _delete(route, index):
-                    report(f"interface {name}")
+            ours = name.startswith(f"{prefix}.") or name == gateway_link(prefix)
+            if ours and _delete(route, index):
+                report(f"interface {name}")
     if firewall.unload(layout.instance):
         report(f"nft table inet {layout.instance}")
     if layout.network_state.exists():
         before = msgspec.json.decode(layout.network_state.read_bytes(), type=NetworkState)
+        if before.network and _unbar(ipaddress.IPv4Network(before.network)):
+            report(f"route to {before.network}")
         if before.ip_forward != _IP_FORWARD.read_text(encoding="ascii").strip():
             _IP_FORWARD.write_text(before.ip_forward + "\n", encoding="ascii")
             report(f"net.ipv4.ip_forward = {before.ip_forward}")

@@ -5,6 +5,7 @@ at a time; here a whole interface is set up by one write. Sources: rtnetlink(7),
 ``linux/if_link.h``.
 """
 
+import ipaddress
 import os
 import socket
 import struct
@@ -16,7 +17,8 @@ from typing import Self
 from knarr.node import syscalls
 
 _ERROR, _DONE = 2, 3
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 17, 18, 20, 24, 28
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWNEIGH = 16, 17, 18, 20, 28
+_NEWROUTE, _DELROUTE, _RTN_UNREACHABLE = 24, 25, 7
 _REQUEST, _ACK, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = (
     1,
@@ -150,6 +152,28 @@ def add_route(
         body += _attribute(_RTA_PREFSRC, socket.inet_aton(source))
     body += _number(_RTA_OIF, index)
     return Message(f"add route {destination}/{prefix}", _NEWROUTE, _CREATE | _EXCL, body)
+
+
+def bar_network(network: ipaddress.IPv4Network) -> Message:
+    """Answer ``host unreachable`` for a network wherever no longer prefix has a route.
+
+    Without it, packets to a pod that is gone would follow the default route off this machine.
+    """
+    return Message(f"bar {network}", _NEWROUTE, _CREATE | _EXCL, _unreachable(network))
+
+
+def unbar_network(network: ipaddress.IPv4Network) -> Message:
+    """Undo ``bar_network``."""
+    return Message(f"unbar {network}", _DELROUTE, 0, _unreachable(network))
+
+
+def _unreachable(network: ipaddress.IPv4Network) -> bytes:
+    body = struct.pack(
+        "=BBBBBBBBI",
+        socket.AF_INET, network.prefixlen, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, _SCOPE_UNIVERSE,
+        _RTN_UNREACHABLE, 0,
+    )  # fmt: skip
+    return body + _attribute(_RTA_DST, network.network_address.packed)
 
 
 def add_neighbour(index: int, address: str, hardware: bytes) -> Message:
