@@ -7,11 +7,7 @@ where the peer's uid does.
 
 import asyncio
 import gzip
-import logging
-import os
-import socket
 import ssl
-import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -30,6 +26,7 @@ from knarr.apiserver.auth import (
     authorize_path,
 )
 from knarr.apiserver.handler import Handler
+from knarr.apiserver.listening import BoundedServer, bind_unix
 from knarr.apiserver.request import ApiRequest, ApiResponse, Stream, error_response
 from knarr.meta.errors import (
     BadRequest,
@@ -46,12 +43,10 @@ MAX_BODY_BYTES = 3 << 20
 _BODY_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 60.0
 _WRITE_TIMEOUT_S = 30.0
-_KEEPALIVE_S = 120.0
 _SHUTDOWN_S = 2.0
 _GZIP_FROM_BYTES = 128 << 10
 _MAX_IN_FLIGHT = 400
 _MAX_STREAMS = 2_000
-_log = logging.getLogger(__name__)
 
 
 class AddressUnavailable(KnarrError):
@@ -123,15 +118,7 @@ class HttpServer:
             stream.end()
 
     async def _runner(self, stack: AsyncExitStack, gate: "_Gate") -> web.ServerRunner:
-        server = web.Server(
-            gate.answer,
-            handler_cancellation=True,
-            keepalive_timeout=_KEEPALIVE_S,
-            access_log=None,
-            auto_decompress=False,
-            max_headers=64,
-            logger=_log,
-        )
+        server = BoundedServer(gate.answer)
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -156,7 +143,7 @@ class HttpServer:
         path = listener.path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            bound = _bind_unix(path)
+            bound = bind_unix(path)
         except OSError as error:
             raise AddressUnavailable(
                 f"cannot listen on {path}: {error.strerror or error}"
@@ -164,9 +151,7 @@ class HttpServer:
         stack.callback(path.unlink, missing_ok=True)
         await web.SockSite(runner, bound).start()
 
-    async def respond(
-        self, http: BaseRequest, request: ApiRequest | None, response: ApiResponse
-    ) -> web.StreamResponse:
+    async def respond(self, http: BaseRequest, response: ApiResponse) -> web.StreamResponse:
         """Send a response; streams until their end or until the client is gone."""
         headers = [*response.headers, ("Content-Type", response.content_type), *_COMMON]
         if response.stream is None:
@@ -174,7 +159,7 @@ class HttpServer:
         try:
             if len(self._streams) >= _MAX_STREAMS:
                 refusal = error_response(TooManyRequests("too many streams", retry_after_s=5))
-                return await self.respond(http, request, refusal)
+                return await self.respond(http, refusal)
             self._streams.add(response.stream)
             try:
                 return await _streamed(http, response.stream, headers)
@@ -222,15 +207,14 @@ class _Gate:
 
     async def answer(self, http: BaseRequest) -> web.StreamResponse:
         """One request."""
-        request = None
         try:
             path, query = _target(http)
             user = self.identify(http, path)
             request = await _read(http, path, query, user)
         except StatusError as error:
-            return await self._server.respond(http, None, error_response(error))
+            return await self._server.respond(http, error_response(error))
         response = await self._server.call(request)
-        return await self._server.respond(http, request, response)
+        return await self._server.respond(http, response)
 
 
 class _TlsGate(_Gate):
@@ -348,27 +332,3 @@ async def _streamed(
             return answer
     await answer.write_eof()
     return answer
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    """A listening socket that only this user can reach; a leftover of a dead server is replaced."""
-    if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
-        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-        else:
-            raise OSError(98, "another server answers there")
-        finally:
-            probe.close()
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old_mask = os.umask(0o177)
-    try:
-        bound.bind(str(path))
-    except OSError:
-        bound.close()
-        raise
-    finally:
-        os.umask(old_mask)
-    return bound

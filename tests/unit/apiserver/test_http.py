@@ -1,6 +1,7 @@
 """The HTTP shell over real sockets on loopback: limits, identities, streams, ends."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import random
@@ -11,6 +12,7 @@ import pytest
 from tests.unit.apiserver.kit import CONFIG_MAPS, PODS, config_map, pod
 
 import knarr.apiserver.http as shell
+import knarr.apiserver.listening as listening
 from knarr.apiserver.app import ApiServer, ApiServerSettings
 from knarr.apiserver.http import AddressUnavailable
 from knarr.apiserver.pki import ensure_pki
@@ -310,6 +312,34 @@ async def test_odd_requests_get_400(served, raw):
     assert b" 400 " in status or b" 431 " in status
     writer.close()
     await writer.wait_closed()
+
+
+async def test_silent_connections_are_closed(served, local, monkeypatch):
+    monkeypatch.setattr(listening, "FIRST_REQUEST_S", 0.05)
+    reader, writer = await asyncio.open_unix_connection(str(served.settings.socket))
+    writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+    async with local.get("/healthz") as answer:
+        assert answer.status == 200
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    # One that has spoken stays.
+    async with local.get("/healthz") as answer:
+        assert answer.status == 200
+
+
+async def test_connections_are_bounded(served, local, monkeypatch):
+    async with local.get("/healthz") as answer:
+        assert answer.status == 200
+    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 1)
+    reader, writer = await asyncio.open_unix_connection(str(served.settings.socket))
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_too_many_requests_are_told_to_wait(client, monkeypatch):

@@ -1,0 +1,87 @@
+"""What accepts connections: aiohttp's server with bounds of its own, and sockets of our own making."""
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+FIRST_REQUEST_S = 10.0
+MAX_CONNECTIONS = 4_000
+_KEEPALIVE_S = 120.0
+_log = logging.getLogger(__name__)
+Answer = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class BoundedServer(web.Server):
+    """Closes connections that send no request in time, and those above the limit."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(
+            self._serve,
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_S,
+            access_log=None,
+            auto_decompress=False,
+            max_headers=64,
+            logger=_log,
+        )
+        self._answer = answer
+        self._silent: set[web.RequestHandler] = set()
+
+    async def _serve(self, http: BaseRequest) -> web.StreamResponse:
+        self._silent.discard(http.protocol)
+        return await self._answer(http)
+
+    def __call__(self) -> web.RequestHandler:
+        """The protocol of a new connection."""
+        if len(self.connections) >= MAX_CONNECTIONS:
+            return cast("web.RequestHandler", _Refusal())
+        connection = super().__call__()
+        self._silent.add(connection)
+        asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self._check, connection)
+        return connection
+
+    def _check(self, connection: web.RequestHandler) -> None:
+        if connection in self._silent:
+            self._silent.discard(connection)
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+class _Refusal(asyncio.Protocol):
+    """Ends a connection as soon as it is there."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Cut it; the listener's backlog is where clients shall wait."""
+        cast("asyncio.Transport", transport).abort()
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening socket that only this user can reach; a leftover of a dead server is replaced."""
+    if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+        else:
+            raise OSError(98, "another server answers there")
+        finally:
+            probe.close()
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old_mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(old_mask)
+    return bound
