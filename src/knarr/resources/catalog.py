@@ -5,6 +5,8 @@ from typing import Any
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
 from knarr.resources.autoscaling.podautoscaler import POD_AUTOSCALER
+from knarr.resources.batch.cronjob import CRON_JOB
+from knarr.resources.batch.job import JOB
 from knarr.resources.coordination.lease import LEASE
 from knarr.resources.core.configmap import CONFIG_MAP
 from knarr.resources.core.endpoints import ENDPOINTS
@@ -35,6 +37,8 @@ KINDS: tuple[Kind[Any], ...] = (
     CORE_SERVICE,
     DEPLOYMENT,
     REPLICA_SET,
+    CRON_JOB,
+    JOB,
     LEASE,
     ENDPOINT_SLICE,
     CONFIGURATION,

@@ -281,6 +281,8 @@ BUILTIN_COLUMNS = {
     "replicasets": "Desired Current Ready Age Containers! Images! Selector!",
     "leases": "Holder Age",
     "endpoints": "Endpoints Age",
+    "jobs": "Status Completions Duration Age Containers! Images! Selector!",
+    "cronjobs": "Schedule Timezone Suspend Active Last_Schedule Age Containers! Images! Selector!",
     "endpointslices": "AddressType Ports Endpoints Age",
 }
 

@@ -102,6 +102,15 @@ def _name_errors(spec: PodSpec) -> list[FieldError]:
 
 def template_errors(template: PodTemplateSpec | None) -> tuple[FieldError, ...]:
     """The template of a Deployment or ReplicaSet; paths are relative to it."""
+    errors = any_template_errors(template)
+    policy = template.spec.restart_policy if template and template.spec else ""
+    if policy in {"Never", "OnFailure"}:
+        return (*errors, not_supported("spec.restartPolicy", policy, ("Always",)))
+    return errors
+
+
+def any_template_errors(template: PodTemplateSpec | None) -> tuple[FieldError, ...]:
+    """A template of Pods that may end or not; paths are relative to it."""
     if template is None:
         return (required(""),)
     errors: list[FieldError] = []
@@ -109,9 +118,6 @@ def template_errors(template: PodTemplateSpec | None) -> tuple[FieldError, ...]:
         errors += label_errors(template.metadata.labels, "metadata.labels")
         errors += annotation_errors(template.metadata.annotations, "metadata.annotations")
     errors += at("spec", pod_spec_errors(template.spec))
-    policy = template.spec.restart_policy if template.spec else ""
-    if policy in {"Never", "OnFailure"}:
-        errors.append(not_supported("spec.restartPolicy", policy, ("Always",)))
     return tuple(errors)
 
 
