@@ -188,7 +188,7 @@ def tail_of(path: Path, lines: int, max_bytes: int) -> str:
     """The text of the last lines of a log, for a termination message."""
     try:
         with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - 4 * max_bytes))
+            stream.seek(max(0, path.stat().st_size - max(_READ_BYTES, 4 * max_bytes)))
             parsed = [parse_line(line) for line in stream.read().splitlines()]
     except OSError:
         return ""

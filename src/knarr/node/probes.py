@@ -1,7 +1,7 @@
 """When a container is probed and what the results mean. Pure. Source: Kubernetes ``pkg/kubelet/prober``.
 
-Readiness of a Knative revision is probed aggressively, as its queue-proxy does for ``periodSeconds: 0``: every
-25 ms until the first success. Kubernetes' defaulting turns 0 into 10, so the caller has to say it.
+Readiness of a Knative revision is probed aggressively, as its queue-proxy does for ``periodSeconds: 0``:
+every 25 ms until the first success. Kubernetes' defaulting turns 0 into 10, so the caller has to say it.
 """
 
 from dataclasses import dataclass
