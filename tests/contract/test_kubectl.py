@@ -237,7 +237,7 @@ async def test_commands_that_speak_protobuf(kubectl):
     assert "deployment.apps/d" in listed
     assert "service/d" in listed
     assert await kubectl("delete cm --all -n foo") == 'configmap "cm" deleted\n'
-    missing = await kubectl.run("create", "job", "j", "--image=x")
+    missing = await kubectl.run("create", "quota", "q", "--hard=pods=1")
     assert "could not find the requested resource" in missing.err
 
 

@@ -30,6 +30,7 @@ from knarr.apiserver.listening import BoundedServer, bind_unix
 from knarr.apiserver.request import ApiRequest, ApiResponse, Stream, error_response
 from knarr.meta.errors import (
     BadRequest,
+    Forbidden,
     KnarrError,
     StatusError,
     Timeout,
@@ -259,6 +260,8 @@ async def _read(http: BaseRequest, path: str, query: dict[str, str], user: UserI
             code=501,
             reason="NotImplemented",
         )
+    if any(name.lower().startswith("impersonate-") for name in headers):
+        raise Forbidden("impersonation is not offered by this version of Knarr")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("compressed request bodies are not accepted")
     return ApiRequest(

@@ -215,6 +215,11 @@ async def test_upgrades_are_refused_clearly(client):
         assert "exec, attach and port-forward" in (await answer.json())["message"]
 
 
+async def test_impersonation_is_refused_rather_than_ignored(client):
+    async with client.get(CONFIG_MAPS, headers={"Impersonate-User": "bob"}) as answer:
+        assert (answer.status, (await answer.json())["reason"]) == (403, "Forbidden")
+
+
 async def test_logs(client, served):
     async with client.get(f"{PODS}/p/log") as answer:
         assert answer.status == 404

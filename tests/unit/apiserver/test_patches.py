@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knarr.apiserver.patches.jsonpatch import json_patch, parse_pointer
@@ -243,17 +243,20 @@ DOCUMENTS = st.recursive(
 OBJECTS = st.dictionaries(NAMES, DOCUMENTS, max_size=3)
 
 
+@settings(deadline=None)
 @given(OBJECTS, OBJECTS)
 def test_merge_patch_is_idempotent_and_reaches_its_target(document, patch):
     once = merge_patch(document, patch)
     assert merge_patch(once, patch) == once
 
 
+@settings(deadline=None)
 @given(OBJECTS, OBJECTS)
 def test_without_a_known_type_strategic_is_a_merge_patch(document, patch):
     assert strategic_merge(document, patch, TABLE, None) == merge_patch(document, patch)
 
 
+@settings(deadline=None)
 @given(OBJECTS, OBJECTS)
 def test_replacing_everything_by_json_patch(document, target):
     operations = [{"op": "remove", "path": f"/{name}"} for name in document]

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knarr.apiserver.jsontext import parse_json, parse_yaml
@@ -126,6 +126,7 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_encoding_and_parsing_are_inverse(value):
     import msgspec
@@ -134,6 +135,7 @@ def test_encoding_and_parsing_are_inverse(value):
     assert repr(parsed) == repr(value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_value_or_a_bad_request(data):
     for parse in (parse_json, parse_yaml):
