@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -34,6 +35,8 @@ pub(super) struct Client {
     /// Milliseconds from `began` to the end of the last request.
     last_end: AtomicU64,
     switch: AtomicU8,
+    /// Of the reader, while it waits for the answer to a request to switch.
+    held: Mutex<Option<Waker>>,
     has_early: AtomicBool,
     early: Mutex<Vec<u8>>,
 }
@@ -50,6 +53,7 @@ impl Client {
             in_flight: AtomicU32::new(0),
             last_end: AtomicU64::new(0),
             switch: AtomicU8::new(Switch::Open as u8),
+            held: Mutex::default(),
             has_early: AtomicBool::new(false),
             early: Mutex::default(),
         }
@@ -73,6 +77,14 @@ impl Client {
 
     pub(super) fn refuse_switch(&self) {
         self.switch.store(Switch::Refused as u8, Ordering::Release);
+        if let Some(reader) = self.held.lock().take() {
+            reader.wake();
+        }
+    }
+
+    /// The reader is to be woken by [`Client::refuse_switch`].
+    pub(super) fn hold(&self, reader: &Waker) {
+        *self.held.lock() = Some(reader.clone());
     }
 
     pub(super) fn take_refusal(&self) -> bool {

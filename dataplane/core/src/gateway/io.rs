@@ -122,8 +122,12 @@ impl ClientIo {
                 budget.feed(bytes, Instant::now()).map_err(|_| io::ErrorKind::InvalidData)?;
                 out.put_slice(bytes);
             }
-            Watch::Http1(framing) => match framing.feed(bytes) {
-                Ok(taken) => {
+            Watch::Http1(framing) => match (framing.is_held(), framing.feed(bytes)) {
+                (was_held, Ok(taken)) => {
+                    if framing.is_held() && !was_held {
+                        // A refusal of an earlier request, which was not held, is not for this one.
+                        self.client.take_refusal();
+                    }
                     out.put_slice(&bytes[..taken]);
                     self.held.extend_from_slice(&bytes[taken..]);
                     if !framing.is_in_head() {
@@ -132,12 +136,12 @@ impl ClientIo {
                         self.head_began = Some(Instant::now());
                     }
                 }
-                Err(Violation::Head(at)) => {
+                (_, Err(Violation::Head(at))) => {
                     out.put_slice(&bytes[..at]);
                     out.put_slice(&POISON[..POISON.len().min(out.remaining())]);
                     self.watch = Watch::Poisoned;
                 }
-                Err(Violation::Body) => return Err(io::ErrorKind::InvalidData.into()),
+                (_, Err(Violation::Body)) => return Err(io::ErrorKind::InvalidData.into()),
             },
         }
         Ok(())
@@ -260,6 +264,9 @@ impl Read for ClientIo {
             this.give(&held, &mut out)?;
             this.held.extend_from_slice(&later);
             return Poll::Ready(Ok(()));
+        }
+        if this.is_held() {
+            this.client.hold(context.waker());
         }
         loop {
             if matches!(this.watch, Watch::Poisoned) || this.held.len() >= HELD_LIMIT {

@@ -60,8 +60,13 @@ where
 /// Serves a connection until it ends.
 pub(super) async fn serve(gateway: &Arc<Gateway>, stream: TcpStream, client: Arc<Client>) {
     let mut io = ClientIo::new(stream, Arc::clone(&client));
-    let Ok(is_http2) = io.sniff().await else {
-        return;
+    let mut close = gateway.close.subscribe();
+    let is_http2 = tokio::select! {
+        sniffed = io.sniff() => match sniffed {
+            Ok(is_http2) => is_http2,
+            Err(_) => return,
+        },
+        _ = close.wait_for(|closing| *closing) => return,
     };
     let service = {
         let gateway = Arc::clone(gateway);
