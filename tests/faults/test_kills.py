@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from tests.harness import Instance, Load, service, start_instance, wait_for
 
+from knarr.config import instance_name
+from knarr.node.layout import Layout
+
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.timeout(300)]
 
 
@@ -80,36 +83,41 @@ def test_logs_continue_after_a_killed_node_agent(instance: Instance, probe_image
     )
 
 
-def traces() -> dict[str, set[str]]:
-    """What a container platform may leave on a machine."""
-    run = lambda *argv: subprocess.run(argv, capture_output=True, text=True, check=True).stdout  # noqa: E731
-    cgroups = {
-        str(path)
-        for root in Path("/sys/fs/cgroup").rglob("*")
-        if root.is_dir()
-        for path in [root]
-        if "knarr" in path.name
-    }
-    return {
-        "mounts": {
-            line.split()[1]
-            for line in Path("/proc/mounts").read_text().splitlines()
-            if "knarr" in line
-        },
+def traces(bystander: Instance) -> dict[str, set[str]]:
+    """What a container platform may leave on a machine; another instance's things come and go."""
+    layout = Layout(bystander.data_dir, instance_name(bystander.data_dir))
+    foreign = (layout.instance, layout.link_prefix, "10.233.", str(bystander.data_dir))
+
+    def lines(*argv: str) -> set[str]:
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        return set(done.stdout.splitlines())
+
+    found = {
+        "mounts": {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()},
         "interfaces": set(os.listdir("/sys/class/net")),
-        "tables": set(run("nft", "list", "tables").splitlines()),
+        "tables": lines("nft", "list", "tables"),
         "namespaces": set(os.listdir("/run/netns")) if Path("/run/netns").exists() else set(),
-        "cgroups": cgroups,
-        "routes": set(run("ip", "route", "show").splitlines()),
-        "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text()},
+        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").rglob("*knarr*")},
+        "routes": lines("ip", "route", "show"),
+        "processes": {
+            line for line in lines("ps", "-ww", "-eo", "args") if "knarr" in line or "runc" in line
+        },
     }
+    kept = {
+        name: {item for item in items if not any(part in item for part in foreign)}
+        for name, items in found.items()
+    }
+    kept["processes"] = {
+        item for item in kept["processes"] if "runc init" not in item and "kubectl" not in item
+    }
+    return kept
 
 
 def test_down_leaves_nothing_and_up_again_has_its_state(
     tmp_path_factory: pytest.TempPathFactory, instance: Instance
 ) -> None:
     data_dir = Path("/tmp") / f"knarr-down-{os.getpid()}"
-    before = traces()
+    before = traces(instance)
     second = start_instance(data_dir, tmp_path_factory.mktemp("home"), "10.234.0.0/16")
     try:
         probe = Path(__file__).resolve().parents[1] / "e2e" / "apps" / "probe"
@@ -117,15 +125,15 @@ def test_down_leaves_nothing_and_up_again_has_its_state(
         second.kubectl("apply", "-f", "-", stdin=service("kept", "knarr.local/probe:latest"))
         second.wait_ready("kept")
         assert second.request("kept.default.localhost")[0] == 200
-        assert traces() != before
+        assert traces(instance) != before
         second.knarr("down")
-        assert traces() == before
+        assert traces(instance) == before
         assert not list((data_dir / "run").glob("*.sock"))
         again = start_instance(data_dir, tmp_path_factory.mktemp("home"), "10.234.0.0/16")
         again.wait_ready("kept")
         assert again.request("kept.default.localhost")[0] == 200
         again.knarr("down")
-        assert traces() == before
+        assert traces(instance) == before
         again.knarr("down")
     finally:
         second.knarr("down")

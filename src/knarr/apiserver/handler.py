@@ -13,7 +13,7 @@ from knarr.apiserver.allocation import DEFAULT_SERVICE_CIDR, ServiceAllocator
 from knarr.apiserver.bodies import BodyReader
 from knarr.apiserver.deleting import Deleter
 from knarr.apiserver.discovery import Discovery
-from knarr.apiserver.openapi import OpenApi, Schema
+from knarr.apiserver.openapi import OpenApi, Schema, version_2
 from knarr.apiserver.patching import Patcher
 from knarr.apiserver.podlogs import LogReader, PodLogs
 from knarr.apiserver.protobuf.wire import WireTables
@@ -148,6 +148,8 @@ class Handler:
         return await self._verb(route, request)(route, request)
 
     def _other_than_objects(self, segments: list[str], request: ApiRequest) -> ApiResponse | None:
+        if segments == ["openapi", "v2"]:
+            return version_2(request)
         if segments[:2] == ["openapi", "v3"]:
             return self._openapi.answer(segments, request)
         if len(segments) > 4 or (len(segments) > 2 and segments[0] == "api"):

@@ -17,6 +17,9 @@ from knarr.resources.kind import Kind
 
 Schema = Callable[[Kind[Any]], Mapping[str, Any]]
 _YEAR_S = 31_536_000
+_PROTO_VERSION_2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+# openapi.v2.Document {1: swagger, 2: Info {1: title, 2: version}, 8: Paths {}}
+_EMPTY_VERSION_2 = b"\x0a\x032.0\x12\x0b\x0a\x05Knarr\x12\x02v1\x42\x00"
 _PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force", "pretty")
 
 
@@ -92,6 +95,18 @@ class OpenApi:
         }
 
 
+def version_2(request: ApiRequest) -> ApiResponse:
+    """An OpenAPI v2 document that describes nothing.
+
+    Only for kubectl: it validates manifests of kind List against version 2 alone and skips what the
+    document does not know; their items are validated by the server, one by one.
+    """
+    if "proto-openapi" not in request.accept:
+        info = {"title": "Knarr", "version": "v1"}
+        return json_response({"swagger": "2.0", "info": info, "paths": {}})
+    return ApiResponse(200, _EMPTY_VERSION_2, _PROTO_VERSION_2)
+
+
 def _schema_name(kind: Kind[Any]) -> str:
     group = ".".join(reversed(kind.group.split("."))) if kind.group else "io.k8s.api.core"
     return f"{group}.{kind.version}.{kind.kind}"
@@ -109,3 +124,4 @@ def _patch_operation(identity: dict[str, str], schema: str) -> dict[str, Any]:
         "x-kubernetes-action": "patch",
         "x-kubernetes-group-version-kind": identity,
     }
+

@@ -39,7 +39,7 @@ async def test_get_of_what_is_not_there(api):
 @pytest.mark.parametrize(
     "path",
     ["/apis/nope/v1/things", "/apis/apps/v2/deployments", "/apis/serving.knative.dev/v1/nope",
-     "/nope", "/openapi/v2", "/openapi/v3/apis/nope/v1", "/apis/apps/v1/nodes/x/y/z/w"],
+     "/nope", "/openapi/v1", "/openapi/v3/apis/nope/v1", "/apis/apps/v1/nodes/x/y/z/w"],
 )  # fmt: skip
 async def test_unknown_groups_and_resources_answer_the_plain_page(api, path):
     answer = await api.get(path)
