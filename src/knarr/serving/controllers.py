@@ -29,6 +29,7 @@ from knarr.resources.autoscaling.podautoscaler import POD_AUTOSCALER
 from knarr.resources.core.configmap import CONFIG_MAP
 from knarr.resources.core.pod import POD
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
+from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
 from knarr.resources.networking.ingress import INGRESS, Ingress
 from knarr.resources.serving.configuration import CONFIGURATION
 from knarr.resources.serving.revision import REVISION
@@ -65,6 +66,9 @@ from knarr.serving.route import RouteReconciler
 from knarr.serving.route.reconciler import BY_ROUTE
 from knarr.serving.service import ServiceReconciler
 from knarr.serving.writes import Writer
+
+WORKERS = 16
+"""Per controller: passes wait for commits together, and the store makes one commit of many waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +137,7 @@ class Serving:
 
     # --- wiring -------------------------------------------------------------------------------------
 
-    def _controller(self, name: str, reconciler: Reconciler, workers: int = 4) -> Controller:
+    def _controller(self, name: str, reconciler: Reconciler, workers: int = WORKERS) -> Controller:
         env = self._environment
         return Controller(name, reconciler, clock=env.clock, rng=env.rng, workers=workers)
 
@@ -229,6 +233,7 @@ class Serving:
                 deployments=informer(DEPLOYMENT),
                 autoscalers=informer(POD_AUTOSCALER),
                 pods=informer(POD),
+                accounts=informer(SERVICE_ACCOUNT),
                 digests=self._digests,
                 config=self.config,
                 recorder=env.recorder,

@@ -44,6 +44,19 @@ class Ensured:
     changed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Right:
+    """A child's content that is what was desired."""
+
+    desired: Resource
+    content: tuple[Any, ...]
+
+
+def _content(child: Resource) -> tuple[Any, ...]:
+    meta = child.metadata
+    return meta.labels, meta.annotations, getattr(child, "spec", None)
+
+
 class Writer:
     """Writes on behalf of all Serving reconcilers.
 
@@ -52,13 +65,15 @@ class Writer:
         clock: measures patience (monotonic).
     """
 
-    __slots__ = ("_clock", "_held", "client")
+    __slots__ = ("_clock", "_held", "_right", "client")
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
         self._clock = clock
         # Since when a status is held back, by uid. Bounded: the oldest is forgotten, and then waits anew.
         self._held: OrderedDict[str, float] = OrderedDict()
+        # What children were found right for, by uid: comparing structs is much cheaper than documents.
+        self._right: OrderedDict[str, _Right] = OrderedDict()
 
     async def ensure_child(
         self,
@@ -95,8 +110,14 @@ class Writer:
                 informer.observe(created)
                 return created, Ensured(created=True, changed=True)
         require_controller(kind, current, owner)
+        found = _Right(desired, _content(current))
+        if self._right.get(current.metadata.uid) == found:
+            return current, Ensured(created=False, changed=False)
         patch = self._patch(kind, current, desired, keep)
         if not patch:
+            self._right[current.metadata.uid] = found
+            if len(self._right) > _REMEMBERED:
+                self._right.popitem(last=False)
             return current, Ensured(created=False, changed=False)
         patched = await self.client.patch(kind, desired.key, patch)
         informer.observe(patched)

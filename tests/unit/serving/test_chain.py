@@ -271,3 +271,47 @@ def test_a_restart_flaps_nothing(story):
         assert world.replicas() == 1
 
     story(tell)
+
+
+def test_pull_secrets_of_the_service_account_count(story):
+    async def tell(world: World):
+        from knarr.meta.objects import Key
+        from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
+
+        await world.client.patch(
+            SERVICE_ACCOUNT, Key(NS, "default"), {"imagePullSecrets": [{"name": "inherited"}]}
+        )
+        await world.settle()
+        template = {
+            "containers": [{"image": "private:1"}],
+            "imagePullSecrets": [{"name": "own"}],
+        }
+        await world.deploy(template=template)
+        await world.until_ready()
+        assert world.digests.secrets == [("own", "inherited")]
+
+    story(tell)
+
+
+def test_a_revision_name_that_somebody_else_has_is_told(story):
+    async def tell(world: World):
+        import msgspec
+
+        from knarr.resources.serving.revision import Revision
+
+        foreign = {"metadata": {"name": "hello-00001", "namespace": NS}}
+        foreign["spec"] = {"containers": [{"image": "foreign:1"}]}
+        await world.client.create(REVISION, msgspec.convert(foreign, Revision))
+        await world.deploy()
+        await world.settle()
+        assert await world.condition(SERVICE, "hello", "ConfigurationsReady") == (
+            "False",
+            "RevisionFailed",
+            "Revision creation failed with message: revisions.serving.knative.dev "
+            '"hello-00001" already exists.',
+        )
+        await world.client.delete(REVISION, (await world.get(REVISION, "hello-00001")).key)
+        await world.settle(60)
+        await world.until_ready()
+
+    story(tell)

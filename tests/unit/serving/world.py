@@ -178,9 +178,11 @@ class FakeDigests:
     def __init__(self) -> None:
         self.problems: dict[str, str] = {}
         self.asked: list[str] = []
+        self.secrets: list[tuple[str, ...]] = []
 
     async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
         self.asked.append(reference)
+        self.secrets.append(pull_secrets)
         await asyncio.sleep(0)
         if reference in self.problems:
             raise NotFound(self.problems[reference])

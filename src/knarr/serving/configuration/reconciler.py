@@ -6,8 +6,8 @@ from knarr.kits.clock import Clock
 from knarr.kube.controller import DONE, Result
 from knarr.kube.handlers import label_value
 from knarr.kube.informer import Informer
-from knarr.meta.errors import AlreadyExists, StatusError
-from knarr.meta.objects import Key
+from knarr.meta.errors import AlreadyExists, NotFound, StatusError
+from knarr.meta.objects import Key, controller_of
 from knarr.resources.serving.configuration import Configuration, ConfigurationStatus
 from knarr.resources.serving.revision import Revision
 from knarr.serving.config import Recorder
@@ -70,8 +70,11 @@ class ConfigurationReconciler:
         desired = make_revision(configuration, self.clock.wall())
         try:
             created = await self.writer.client.create(self.revisions.kind, desired)
-        except AlreadyExists:
-            # The cache is behind, or another generation took the name: look again.
+        except AlreadyExists as error:
+            # Mostly the cache is behind, and the next pass finds what is ours.
+            if await self._is_foreign(desired.key, configuration):
+                plan.creation_failed(error.message)
+                await self.writer.write_status(self.configurations, configuration, plan.status())
             raise
         except StatusError as error:
             plan.creation_failed(error.message)
@@ -83,6 +86,14 @@ class ConfigurationReconciler:
         text = f'Created Revision "{created.metadata.name}"'
         self.recorder.record(configuration, "Normal", "Created", text)
         return created
+
+    async def _is_foreign(self, key: Key, configuration: Configuration) -> bool:
+        try:
+            found = await self.writer.client.get(self.revisions.kind, key)
+        except NotFound:
+            return False
+        controller = controller_of(found)
+        return controller is None or controller.uid != configuration.metadata.uid
 
     def _report(self, configuration: Configuration, status: ConfigurationStatus) -> None:
         before = (configuration.status or ConfigurationStatus()).latest_ready_revision_name

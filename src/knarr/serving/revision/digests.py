@@ -63,6 +63,14 @@ class _Answer:
     again_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    key: Key
+    images: tuple[str, ...]
+    known: dict[str, str]
+    pull_secrets: tuple[str, ...]
+
+
 def registry_of(reference: str) -> str:
     """The registry's host in a reference; Docker Hub's when it names none."""
     head, slash, _ = reference.partition("/")
@@ -128,8 +136,16 @@ class BackgroundDigests:
         """Call ``notify`` with a Revision's key when its answer is there."""
         self._notify = notify
 
-    def lookup(self, revision: Revision, config: DeploymentConfig) -> Digests | None:
-        """The answer for a Revision, or None while it is sought."""
+    def lookup(
+        self, revision: Revision, config: DeploymentConfig, pull_secrets: tuple[str, ...] = ()
+    ) -> Digests | None:
+        """The answer for a Revision, or None while it is sought.
+
+        Args:
+            revision: whose images.
+            config: registries that are not asked, and the deadline.
+            pull_secrets: names of Secrets with credentials, in the Revision's namespace.
+        """
         key = revision.key
         skipped = config.registries_skipping_tag_resolving
         known = {
@@ -147,7 +163,8 @@ class BackgroundDigests:
             if self._scope is None:
                 raise RuntimeError("digests are looked up outside their context")
             self._answers[key] = None
-            work = self._resolve(revision, sought, known, config.digest_resolution_timeout_s)
+            sought_for = _Sought(key, sought, known, pull_secrets)
+            work = self._resolve(sought_for, config.digest_resolution_timeout_s)
             self._scope.start(work, name=f"digests-{key}")
         return None
 
@@ -165,17 +182,16 @@ class BackgroundDigests:
         if self._answers.get(key) is not None:
             del self._answers[key]
 
-    async def _resolve(
-        self, revision: Revision, sought: tuple[str, ...], known: dict[str, str], timeout_s: float
-    ) -> None:
-        key, spec = revision.key, revision.spec
-        secrets = tuple(item.name for item in spec.image_pull_secrets) if spec else ()
-        found = dict(known)
+    async def _resolve(self, sought: _Sought, timeout_s: float) -> None:
+        key = sought.key
+        found = dict(sought.known)
         failed = cause = ""
-        for image in sought:
+        for image in sought.images:
             try:
                 async with self._slots, asyncio.timeout(timeout_s):
-                    found[image] = await self._resolver.resolve(image, key.namespace, secrets)
+                    found[image] = await self._resolver.resolve(
+                        image, key.namespace, sought.pull_secrets
+                    )
             except (KnarrError, OSError) as error:
                 # TimeoutError is an OSError.
                 failed, cause = image, str(error) or f"no answer within {timeout_s:g} s"

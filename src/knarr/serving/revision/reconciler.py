@@ -13,6 +13,8 @@ from knarr.meta.objects import Key
 from knarr.resources.apps.deployment import Deployment
 from knarr.resources.autoscaling.podautoscaler import PodAutoscaler
 from knarr.resources.core.pod import Pod
+from knarr.resources.core.serviceaccount import ServiceAccount
+from knarr.resources.serving.podspec import RevisionSpec
 from knarr.resources.serving.revision import Revision
 from knarr.serving import labels
 from knarr.serving.autoscaler.policy import Reachability
@@ -37,6 +39,7 @@ class RevisionReconciler:
     deployments: Informer[Deployment]
     autoscalers: Informer[PodAutoscaler]
     pods: Informer[Pod]
+    accounts: Informer[ServiceAccount]
     digests: BackgroundDigests
     config: ConfigStore
     recorder: Recorder
@@ -54,7 +57,9 @@ class RevisionReconciler:
         if is_resolved(revision):
             self.digests.forget(key)
         else:
-            digests = self.digests.lookup(revision, self.config.current.deployment)
+            digests = self.digests.lookup(
+                revision, self.config.current.deployment, self._pull_secrets(revision)
+            )
             if digests is None:
                 plan.resolving()
                 return await self._store(revision, plan)
@@ -68,6 +73,14 @@ class RevisionReconciler:
             await self._store(revision, plan)
             raise
         return await self._store(revision, plan)
+
+    def _pull_secrets(self, revision: Revision) -> tuple[str, ...]:
+        """The Revision's own, then those of its service account, as its Pods will have them."""
+        spec = revision.spec or RevisionSpec()
+        name = spec.service_account_name or "default"
+        account = self.accounts.get(Key(revision.metadata.namespace, name))
+        inherited = account.image_pull_secrets if account is not None else ()
+        return tuple(dict.fromkeys(item.name for item in (*spec.image_pull_secrets, *inherited)))
 
     async def _store(
         self, revision: Revision, plan: RevisionPlan, again_in_s: float | None = None

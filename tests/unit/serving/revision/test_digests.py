@@ -23,7 +23,6 @@ def revision(*images, name="r"):
             "metadata": {"namespace": "ns", "name": name},
             "spec": {
                 "containers": [{"image": item} for item in images],
-                "imagePullSecrets": [{"name": "secret"}],
             },
         },
         Revision,
@@ -72,7 +71,7 @@ async def world():
 
 async def test_an_answer_comes_later_and_stands(world):
     subject = revision("a", "b", "a")
-    assert world.digests.lookup(subject, CONFIG) is None
+    assert world.digests.lookup(subject, CONFIG, ("secret",)) is None
     found = await world.settled(subject)
     assert found.by_reference == {"a": "a@sha256:1", "b": "b@sha256:1"}
     assert world.told == [Key("ns", "r")]
