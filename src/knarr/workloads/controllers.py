@@ -14,6 +14,7 @@ from knarr.kube.handlers import BY_OWNER, Add, enqueue_controller, enqueue_self,
 from knarr.meta.objects import Key, controller_of
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
+from knarr.resources.batch.job import JOB
 from knarr.resources.catalog import KINDS
 from knarr.resources.core.configmap import CONFIG_MAP
 from knarr.resources.core.endpoints import ENDPOINTS
@@ -29,6 +30,7 @@ from knarr.workloads.endpoints import EndpointsReconciler
 from knarr.workloads.events.reconciler import SWEEP, EventSweeper
 from knarr.workloads.garbagecollector import GarbageCollector
 from knarr.workloads.garbagecollector.graph import Graph
+from knarr.workloads.job import JobReconciler
 from knarr.workloads.namespaces import NamespaceReconciler
 from knarr.workloads.replicaset import ReplicaSetReconciler
 from knarr.workloads.scheduler import SchedulerReconciler
@@ -66,6 +68,7 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
     return [
         _deployments(environment),
         _replica_sets(environment),
+        _jobs(environment),
         _endpoints(environment),
         _scheduler(environment),
         _namespaces(environment),
@@ -120,6 +123,19 @@ def _replica_sets(environment: Environment) -> Controller:
     controller = environment.controller("replicasets", reconciler, workers=8)
     replica_sets.add_handler(enqueue_self(controller.enqueue))
     pods.add_handler(enqueue_controller(controller.enqueue, REPLICA_SET))
+    return controller
+
+
+def _jobs(environment: Environment) -> Controller:
+    reconciler = JobReconciler(
+        client=environment.client,
+        jobs=environment.informers.informer(JOB),
+        pods=environment.informers.informer(POD),
+        clock=environment.clock,
+        recorder=environment.recorder,
+    )
+    controller = environment.controller("jobs", reconciler, workers=4)
+    reconciler.watch(controller.enqueue)
     return controller
 
 

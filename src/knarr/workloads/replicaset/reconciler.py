@@ -1,6 +1,5 @@
 """Carries out what ``plan_replica_set`` decides."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -17,10 +16,9 @@ from knarr.meta.objects import Key, controller_of
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet, ReplicaSetStatus
 from knarr.resources.core.pod import POD, Pod
 from knarr.resources.core.references import Condition
+from knarr.workloads.batches import Step, in_batches
 from knarr.workloads.replicaset.plan import Plan, compute_status, plan_replica_set
 from knarr.workloads.replicaset.resources import make_pod
-
-_LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,11 @@ class ReplicaSetReconciler:
 
     async def _act(self, replica_set: ReplicaSet, plan: Plan) -> StatusError | None:
         """Make, end and release Pods; the first refusal is returned, the rest is done all the same."""
-        refusals = await _batches([lambda: self._create(replica_set) for _ in range(plan.create)])
-        refusals += await _batches([_bind(self._delete, replica_set, pod) for pod in plan.delete])
-        refusals += await _batches([_bind(self._release, replica_set, pod) for pod in plan.release])
+        refusals = await in_batches([lambda: self._create(replica_set) for _ in range(plan.create)])
+        refusals += await in_batches([_bind(self._delete, replica_set, pod) for pod in plan.delete])
+        refusals += await in_batches(
+            [_bind(self._release, replica_set, pod) for pod in plan.release]
+        )
         return refusals[0] if refusals else None
 
     async def _create(self, replica_set: ReplicaSet) -> None:
@@ -119,32 +119,7 @@ def _controlled_by(pod: Pod, uid: str) -> bool:
     return controller is not None and controller.uid == uid
 
 
-Step = Callable[[], Awaitable[None]]
-
-
 def _bind(
     act: Callable[[ReplicaSet, Pod], Awaitable[None]], replica_set: ReplicaSet, pod: Pod
 ) -> Step:
     return lambda: act(replica_set, pod)
-
-
-async def _batches(steps: list[Step]) -> list[StatusError]:
-    """Run steps in batches of 1, 2, 4, … at once; after a refusal no further batch starts.
-
-    When something refuses all Pods (a quota, a bad template) one attempt finds out, not a hundred.
-    """
-    refusals: list[StatusError] = []
-
-    async def run(step: Step) -> None:
-        try:
-            await step()
-        except StatusError as error:
-            refusals.append(error)
-
-    start, size = 0, 1
-    while start < len(steps) and not refusals:
-        async with asyncio.TaskGroup() as group:
-            for step in steps[start : start + size]:
-                group.create_task(run(step))
-        start, size = start + size, min(_LARGEST_BATCH, size * 2)
-    return refusals
