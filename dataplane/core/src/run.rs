@@ -87,7 +87,7 @@ pub async fn serve(
     let (session, outbox) = Session::new(config.server_socket, config.gateway, Arc::clone(&table));
     let gateway =
         Gateway::new(Arc::clone(&table), outbox.clone(), access_log.clone(), connection_limit());
-    let activator = Activator::new(config.activate_socket.unwrap_or_default(), Arc::clone(&table));
+    let activator = Activator::new(config.activate_socket, Arc::clone(&table));
     let cold_path = ColdPath::new(Arc::clone(&activator), outbox, cold_revisions);
     let mut background = vec![
         tokio::spawn(session.run()),

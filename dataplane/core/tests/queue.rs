@@ -253,7 +253,8 @@ async fn picked_replicas_get_nothing_until_resumed() {
     bed.server
         .send(ToDataplane::Resume(Resume { revision: KEY.into(), replicas: vec!["r2".into()] }));
     until("resumed", || idle.requests() == 1).await;
-    (busy.open(1), idle.open(1));
+    busy.open(1);
+    idle.open(1);
     assert_eq!((at_busy.answer().await.status, waits.answer().await.status), (200, 200));
     bed.stop().await;
 }
@@ -317,9 +318,30 @@ async fn without_a_limit_the_less_busy_replica_is_chosen() {
         until("arrived", || one.requests() + two.requests() == number).await;
     }
     assert_eq!((one.requests(), two.requests()), (10, 10));
-    (one.open(10), two.open(10));
+    one.open(10);
+    two.open(10);
     for client in &mut clients {
         assert_eq!(client.answer().await.status, 200);
     }
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_cannot_hold_a_slot_beyond_the_timeout() {
+    let endless = Backend::raw(|mut stream| async move {
+        use tokio::io::AsyncWriteExt;
+        common::backend::read_head(&mut stream).await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
+        let _ = stream.write_all(head).await;
+        while stream.write_all(&[0; 64 * 1024]).await.is_ok() {}
+    })
+    .await;
+    let mut short = revision(KEY, vec![replica("r1", endless.address)]);
+    short.timeout_ms = 400;
+    let mut bed = Bed::with(short).await;
+    let stalled = ask(&bed, "/").await;
+    stats(&mut bed, |r| r.in_flight == 1 || r.requests == 1).await;
+    stats(&mut bed, |r| r.in_flight == 0 && r.requests == 0).await;
+    drop(stalled);
     bed.stop().await;
 }

@@ -1,4 +1,4 @@
-//! WebSockets: tunnels after a 101, and nothing before it.
+//! Web sockets: tunnels after a 101, and nothing before it.
 #![allow(clippy::unwrap_used)]
 
 mod common;

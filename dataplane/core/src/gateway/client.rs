@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
+use super::alarm::Alarm;
 use crate::protocol::Visibility;
 
 /// Bytes of interim responses that wait to be written; further ones are dropped.
@@ -30,6 +31,8 @@ pub(super) struct Client {
     pub(super) peer: SocketAddr,
     /// The peer's IP as `X-Forwarded-For` has it.
     pub(super) forwarded_for: HeaderValue,
+    /// For the deadlines of its requests.
+    pub(super) alarm: Alarm,
     began: Instant,
     in_flight: AtomicU32,
     /// Milliseconds from `began` to the end of the last request.
@@ -49,6 +52,7 @@ impl Client {
             peer: SocketAddr::new(ip, peer.port()),
             forwarded_for: HeaderValue::from_str(&ip.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            alarm: Alarm::default(),
             began: now,
             in_flight: AtomicU32::new(0),
             last_end: AtomicU64::new(0),

@@ -27,8 +27,9 @@ const MAX_ATTEMPTS: u32 = 5;
 pub(super) struct Outbound {
     pub(super) head: RequestHead,
     pub(super) body: RequestBody,
-    /// For interim responses; HTTP/1.1 only.
-    pub(super) client: Option<Arc<Client>>,
+    pub(super) client: Arc<Client>,
+    /// The client understands interim responses, and we can send them.
+    pub(super) interim: bool,
     /// The client takes trailers.
     pub(super) trailers: bool,
     pub(super) websocket: bool,
@@ -79,7 +80,8 @@ pub(super) async fn forward(
     mut outbound: Outbound,
 ) -> Result<Response<Reply>, (Record, Failure)> {
     for attempt in 0..MAX_ATTEMPTS {
-        let mut turn = match next_turn(revision, &mut record, attempt == 0).await {
+        let mut turn = match next_turn(revision, &outbound.client, &mut record, attempt == 0).await
+        {
             Ok(turn) => turn,
             Err(failure) => return Err((record, failure)),
         };
@@ -100,6 +102,7 @@ pub(super) async fn forward(
 /// A slot, at once or in turn.
 pub(super) async fn next_turn(
     revision: &Arc<Revision>,
+    client: &Client,
     record: &mut Record,
     first: bool,
 ) -> Result<Turn, Failure> {
@@ -121,13 +124,8 @@ pub(super) async fn next_turn(
         record.is_cold();
     }
     let deadline = policy.total_timeout.map(|limit| arrived + limit);
-    let grant = match deadline {
-        Some(at) => {
-            let granted = Box::pin(tokio::time::timeout_at(at.into(), ticket.granted())).await;
-            granted.map_err(|_| Failure::QueueTimeout)?
-        }
-        None => ticket.granted().await,
-    };
+    let granted = client.alarm.limit(deadline, ticket.granted()).await;
+    let grant = granted.map_err(|_| Failure::QueueTimeout)?;
     let grant = grant.ok_or(Failure::UnknownRevision)?;
     let cold = ticket.cold.then(|| {
         let activation = grant.activation.filter(|activation| activation.answered >= arrived);
@@ -159,7 +157,8 @@ pub(super) fn begin(
 
 async fn over_http1(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outbound) -> Attempt {
     let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
-    let head = &mut outbound.head;
+    let Outbound { head, client, interim: forwards_interim, .. } = outbound;
+    let (client, forwards_interim) = (&**client, *forwards_interim);
     let repeatable = is_repeatable(head, &body);
     let mut pooled = turn.lease.replica().pool.take(Instant::now(), repeatable);
     loop {
@@ -171,13 +170,10 @@ async fn over_http1(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outb
             },
         };
         turn.connected();
-        let interim = |head: &ResponseHead| send_interim(outbound.client.as_deref(), head);
+        let interim = |head: &ResponseHead| send_interim(client, forwards_interim, head);
         let reused = connection.is_reused();
         let exchange = connection.exchange(head, body, interim);
-        let result = match turn.head_deadline() {
-            Some(at) => tokio::time::timeout_at(at.into(), exchange).await,
-            None => Ok(exchange.await),
-        };
+        let result = client.alarm.limit(turn.head_deadline(), exchange).await;
         let broken = match result {
             Err(_) => return Attempt::Failed(Failure::Timeout),
             Ok(Ok(response)) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -199,10 +195,9 @@ async fn over_http1(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outb
     }
 }
 
-fn send_interim(client: Option<&Client>, head: &ResponseHead) {
-    let Some(client) = client else { return };
+fn send_interim(client: &Client, forwards: bool, head: &ResponseHead) {
     // The gateway asks for the body itself, so that 100 was not meant for the client.
-    if head.status == StatusCode::CONTINUE {
+    if !forwards || head.status == StatusCode::CONTINUE {
         return;
     }
     let mut headers = head.headers.clone();
@@ -241,6 +236,7 @@ async fn dial_http2(turn: &Turn) -> Result<Http2, Refusal> {
 
 async fn over_http2(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outbound) -> Attempt {
     let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
+    let client = Arc::clone(&outbound.client);
     let mut shared = turn.lease.replica().pool.share();
     loop {
         let reused = shared.is_some();
@@ -255,10 +251,7 @@ async fn over_http2(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outb
         let place = connection.reserve();
         let head = std::mem::take(&mut outbound.head);
         let exchange = connection.exchange(http2_request(head, body, outbound.trailers));
-        let result = match turn.head_deadline() {
-            Some(at) => tokio::time::timeout_at(at.into(), exchange).await,
-            None => Ok(exchange.await),
-        };
+        let result = client.alarm.limit(turn.head_deadline(), exchange).await;
         match result {
             Err(_) => return Attempt::Failed(Failure::Timeout),
             Ok(Ok(response)) => {

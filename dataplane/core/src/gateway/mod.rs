@@ -1,5 +1,6 @@
 //! The gateway: listeners, the strict grammar, routing, proxying.
 
+mod alarm;
 mod client;
 mod error;
 mod flood;

@@ -9,11 +9,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
 use super::record::Record;
 use crate::revision::{Lease, Replica};
 use crate::upstream::{Cause, Http1, Http2Stream};
+
+/// What a stream that is being asked for its next frame is left to notice its deadline by itself.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What carries the body of the replica's answer.
 pub(super) enum Carrier {
@@ -102,7 +107,7 @@ pub enum Reply {
     /// In one piece.
     Full(Option<Bytes>),
     /// As it arrives.
-    Stream(Box<Stream>),
+    Stream(Watched),
 }
 
 impl Reply {
@@ -141,7 +146,41 @@ impl Reply {
                 return whole;
             }
         }
-        Self::Stream(Box::new(stream))
+        Self::Stream(Watched::new(stream))
+    }
+}
+
+/// A stream that ends at its deadline even when the client takes nothing, and so nobody asks for
+/// its next frame.
+pub struct Watched {
+    stream: Arc<Mutex<Option<Box<Stream>>>>,
+    watchdog: Option<AbortHandle>,
+}
+
+impl Watched {
+    fn new(stream: Stream) -> Self {
+        let total = stream.limits.total;
+        let stream = Arc::new(Mutex::new(Some(Box::new(stream))));
+        let watchdog = total.map(|at| {
+            let watched = Arc::downgrade(&stream);
+            let late = tokio::time::Instant::from_std(at) + GRACE;
+            let watch = async move {
+                tokio::time::sleep_until(late).await;
+                if let Some(stream) = watched.upgrade() {
+                    stream.lock().take();
+                }
+            };
+            tokio::spawn(watch).abort_handle()
+        });
+        Self { stream, watchdog }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.abort();
+        }
     }
 }
 
@@ -232,7 +271,10 @@ impl Body for Reply {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.poll_next(context),
+            Self::Stream(watched) => match &mut *watched.stream.lock() {
+                Some(stream) => stream.poll_next(context),
+                None => Poll::Ready(Some(Err(Cut::Timeout))),
+            },
         }
     }
 
@@ -240,7 +282,10 @@ impl Body for Reply {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.ready.is_none() && stream.carrier.is_end(),
+            Self::Stream(watched) => {
+                let stream = watched.stream.lock();
+                stream.as_ref().is_some_and(|s| s.ready.is_none() && s.carrier.is_end())
+            }
         }
     }
 
@@ -250,7 +295,9 @@ impl Body for Reply {
             Self::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Stream(stream) => {
+            Self::Stream(watched) => {
+                let stream = watched.stream.lock();
+                let Some(stream) = &*stream else { return SizeHint::default() };
                 let ready = stream.ready.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
                 let left = stream.carrier.left();
                 left.map_or_else(SizeHint::default, |left| {

@@ -62,7 +62,7 @@ pub(super) async fn serve(gateway: &Arc<Gateway>, stream: TcpStream, client: Arc
     let mut io = ClientIo::new(stream, Arc::clone(&client));
     let mut close = gateway.close.subscribe();
     let is_http2 = tokio::select! {
-        sniffed = io.sniff() => match sniffed {
+        sniffed = Box::pin(io.sniff()) => match sniffed {
             Ok(is_http2) => is_http2,
             Err(_) => return,
         },

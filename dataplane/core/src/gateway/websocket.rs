@@ -1,4 +1,4 @@
-//! WebSockets: a request of its own connection, then a tunnel.
+//! Web sockets: a request on a connection of its own, then a tunnel.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::client::Client;
 use super::error::Failure;
 use super::forward::{begin, broke, dial, next_turn, note_refusal, report, Outbound, Turn};
 use super::headers::strip_response;
@@ -28,10 +29,10 @@ pub(super) async fn open(
     let Some(upgrade) = outbound.upgrade else {
         return Err((record, Failure::Malformed("a WebSocket needs HTTP/1.1")));
     };
-    let mut head = outbound.head;
+    let (mut head, client) = (outbound.head, outbound.client);
     name_websocket(&mut head.headers);
     for attempt in 0..MAX_ATTEMPTS {
-        let mut turn = match next_turn(&revision, &mut record, attempt == 0).await {
+        let mut turn = match next_turn(&revision, &client, &mut record, attempt == 0).await {
             Ok(turn) => turn,
             Err(failure) => return Err((record, failure)),
         };
@@ -44,7 +45,8 @@ pub(super) async fn open(
             },
         };
         turn.connected();
-        return ask(gateway, record, turn, Box::new(Http1::over(stream)), head, upgrade).await;
+        return ask(gateway, record, turn, Box::new(Http1::over(stream)), (head, client), upgrade)
+            .await;
     }
     Err((record, Failure::BadGateway("no replica takes the request")))
 }
@@ -54,14 +56,11 @@ async fn ask(
     mut record: Record,
     turn: Turn,
     mut connection: Box<Http1>,
-    mut head: RequestHead,
+    (mut head, client): (RequestHead, Arc<Client>),
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Result<Response<Reply>, (Record, Failure)> {
     let exchange = connection.exchange(&mut head, RequestBody::Empty, |_| {});
-    let result = match turn.head_deadline() {
-        Some(at) => tokio::time::timeout_at(at.into(), exchange).await,
-        None => Ok(exchange.await),
-    };
+    let result = client.alarm.limit(turn.head_deadline(), exchange).await;
     let answer = match result {
         Err(_) => return Err((record, Failure::Timeout)),
         Ok(Err(broken)) => return Err((record, broke(gateway, &turn.lease, &broken.cause))),

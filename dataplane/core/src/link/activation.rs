@@ -62,7 +62,7 @@ impl State {
 
 /// Asks the node agent, and does what it asks.
 pub struct Activator {
-    socket: PathBuf,
+    socket: Option<PathBuf>,
     table: Arc<Table>,
     next: AtomicU64,
     state: Mutex<State>,
@@ -71,7 +71,7 @@ pub struct Activator {
 impl Activator {
     /// An activator that is not connected yet.
     #[must_use]
-    pub fn new(socket: PathBuf, table: Arc<Table>) -> Arc<Self> {
+    pub fn new(socket: Option<PathBuf>, table: Arc<Table>) -> Arc<Self> {
         let state = Mutex::default();
         Arc::new(Self { socket, table, next: AtomicU64::new(1), state })
     }
@@ -101,12 +101,13 @@ impl Activator {
         answered.await.unwrap_or_else(|_| Err(Refused("the node agent went away".to_owned())))
     }
 
-    /// Runs for ever.
+    /// Runs for ever, or not at all without a socket.
     pub async fn run(self: Arc<Self>) {
+        let Some(socket) = &self.socket else { return };
         let mut backoff = Backoff::default();
         let mut connected = true;
         loop {
-            match UnixStream::connect(&self.socket).await {
+            match UnixStream::connect(socket).await {
                 Ok(stream) => {
                     connected = true;
                     backoff.reset();
@@ -116,7 +117,7 @@ impl Activator {
                 }
                 Err(error) if connected => {
                     connected = false;
-                    let socket = self.socket.display().to_string();
+                    let socket = socket.display().to_string();
                     let reason = error.to_string();
                     log::warn("node not reachable", &[("socket", &socket), ("reason", &reason)]);
                 }
@@ -153,15 +154,15 @@ impl Activator {
                 return error;
             }
             match FromNode::decode(&body) {
-                Ok(FromNode::Activated(activated)) => self.take(activated),
+                Ok(FromNode::Activated(activated)) => self.take(&activated),
                 Ok(FromNode::ActivationRefused(refused)) => self.refuse(&refused),
-                Ok(FromNode::Drain(drain)) => self.drain(drain, &sender),
+                Ok(FromNode::Drain(drain)) => self.drain(&drain, &sender),
                 Err(error) => return FrameError::Json(error),
             }
         }
     }
 
-    fn take(&self, activated: Activated) {
+    fn take(&self, activated: &Activated) {
         let answered = Instant::now();
         let pending = self.state.lock().settle(&activated.revision, activated.id);
         let asked = pending.as_ref().map_or(answered, |pending| pending.asked);
@@ -186,7 +187,7 @@ impl Activator {
         }
     }
 
-    fn drain(&self, drain: Drain, sender: &mpsc::UnboundedSender<ToNode>) {
+    fn drain(&self, drain: &Drain, sender: &mpsc::UnboundedSender<ToNode>) {
         let notice = DrainNotice { id: drain.id, sender: sender.clone() };
         if let Some(revision) = self.table.revisions.get(&drain.revision) {
             revision.drain(&drain.replica, notice);

@@ -46,6 +46,7 @@ async fn drive(revision: Arc<Revision>, activator: Arc<Activator>, outbox: Outbo
     let mut backoff = Backoff::default();
     let mut demand = tokio::time::interval(REPEAT_DEMAND);
     let key = revision.key();
+    let mut logged = String::new();
     loop {
         let attempt = activator.activate(key);
         let mut attempt = std::pin::pin!(attempt);
@@ -63,9 +64,12 @@ async fn drive(revision: Arc<Revision>, activator: Arc<Activator>, outbox: Outbo
             return;
         };
         let reason = result.err().map_or_else(|| "the replica is of no use".to_owned(), |r| r.0);
-        let waiting = queued.to_string();
-        let fields = [("revision", &**key), ("reason", &*reason), ("queued", &*waiting)];
-        log::warn("activation brought no replica", &fields);
+        if reason != logged {
+            let waiting = queued.to_string();
+            let fields = [("revision", &**key), ("reason", &*reason), ("queued", &*waiting)];
+            log::warn("activation brought no replica", &fields);
+            logged = reason;
+        }
         tokio::time::sleep(backoff.next()).await;
         if revision.cold_step() == ColdStep::Done {
             return;

@@ -207,8 +207,8 @@ async fn speak(
                 sampled = now;
                 let revisions = table.revisions.tick(now);
                 let interval_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1);
-                (!revisions.is_empty())
-                    .then(|| FromDataplane::Stats(Stats { interval_ms, revisions }))
+                let stats = Stats { interval_ms, revisions };
+                (!stats.revisions.is_empty()).then_some(FromDataplane::Stats(stats))
             }
         };
         if let Some(message) = message {

@@ -74,6 +74,8 @@ fn render_gateway(text: &mut Text, gateway: &GatewayCounters, log_dropped: u64) 
     }
 }
 
+type Read = fn(&Revision) -> &AtomicU64;
+
 fn render_requests(text: &mut Text, revisions: &[(String, &Revision)]) {
     text.head("knarr_gateway_requests_total", "counter", "Requests ended, by status class.");
     for (labels, revision) in revisions {
@@ -85,7 +87,6 @@ fn render_requests(text: &mut Text, revisions: &[(String, &Revision)]) {
             }
         }
     }
-    type Read = fn(&Revision) -> &AtomicU64;
     let totals: [(&str, &str, Read); 3] = [
         (
             "knarr_gateway_cold_starts_total",

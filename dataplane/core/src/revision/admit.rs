@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::replica::Replica;
-use super::{Policy, Revision, Slot, Standing, State};
+use super::{Policy, Revision, Slot, Standing, State, Traffic};
 use crate::protocol::ActivationTimings;
 
 /// With more slots per replica than this, requests are spread instead of packed.
@@ -194,8 +194,8 @@ impl Revision {
     }
 
     fn list(self: &Arc<Self>, state: &mut State, now: Instant) {
-        if !state.listed {
-            state.listed = true;
+        if state.traffic == Traffic::None {
+            state.traffic = Traffic::Some;
             state.load.restart(now);
             self.events.list(Arc::clone(self));
         }

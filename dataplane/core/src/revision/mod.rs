@@ -97,6 +97,17 @@ impl Slot {
     }
 }
 
+/// Whether the registry looks at a revision every second, and what it reported last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Traffic {
+    /// Not listed: no traffic and no open connections.
+    None,
+    /// Listed; the next report follows, be it of zeros.
+    Some,
+    /// Listed for its open connections; zeros were reported.
+    Over,
+}
+
 #[derive(Debug)]
 struct State {
     /// The table names this revision; otherwise only a route does.
@@ -106,10 +117,7 @@ struct State {
     slots: Vec<Slot>,
     waiters: WaitQueue,
     load: Load,
-    /// Listed with the registry as having had traffic.
-    listed: bool,
-    /// The last interval reported had no traffic.
-    quiet: bool,
+    traffic: Traffic,
     /// A driver is at work to get a replica.
     cold: bool,
     activation: Option<Arc<Activation>>,
@@ -142,8 +150,7 @@ impl Revision {
             slots: Vec::new(),
             waiters: WaitQueue::default(),
             load: Load::new(Instant::now()),
-            listed: false,
-            quiet: true,
+            traffic: Traffic::None,
             cold: false,
             activation: None,
             random: seed | 1,

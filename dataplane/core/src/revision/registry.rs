@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{ColdSender, Revision};
+use super::{ColdSender, Revision, Traffic};
 use crate::protocol::RevisionStats;
 
 /// Drained replica ids that are remembered; the oldest are forgotten. A table that still names an id
@@ -162,9 +162,12 @@ impl Revision {
         let sample = state.load.sample(now);
         let queued = state.waiters.len() as u64;
         let busy = sample.requests > 0 || sample.current > 0 || sample.concurrency > 0.0;
-        let report = busy || !state.quiet;
-        state.quiet = !busy;
-        state.listed = busy || report || pooled > 0;
+        let report = busy || state.traffic == Traffic::Some;
+        state.traffic = match (busy, report || pooled > 0) {
+            (true, _) => Traffic::Some,
+            (false, true) => Traffic::Over,
+            (false, false) => Traffic::None,
+        };
         let entry = report.then(|| RevisionStats {
             revision: self.key.to_string(),
             concurrency: sample.concurrency,
@@ -172,6 +175,6 @@ impl Revision {
             queued,
             in_flight: sample.current.saturating_sub(queued),
         });
-        (entry, state.listed)
+        (entry, state.traffic != Traffic::None)
     }
 }

@@ -51,7 +51,7 @@ impl Client {
     }
 
     async fn more(&mut self) -> Option<()> {
-        let mut bytes = [0; 16 * 1024];
+        let mut bytes = vec![0; 16 * 1024];
         let read = self.stream.read(&mut bytes).await.ok().filter(|read| *read > 0)?;
         self.buffer.extend_from_slice(&bytes[..read]);
         Some(())

@@ -5,6 +5,7 @@ pub mod backend;
 pub mod client;
 pub mod peers;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -152,13 +153,13 @@ pub fn path(splits: &[(u32, &str)]) -> Path {
     let split = |(percent, revision): &(u32, &str)| Split {
         revision: (*revision).to_owned(),
         percent: *percent,
-        append_headers: Default::default(),
+        append_headers: BTreeMap::new(),
     };
     Path {
         splits: splits.iter().map(split).collect(),
         prefix: String::new(),
-        headers: Default::default(),
-        append_headers: Default::default(),
+        headers: BTreeMap::new(),
+        append_headers: BTreeMap::new(),
         rewrite_host: String::new(),
     }
 }

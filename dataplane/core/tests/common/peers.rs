@@ -72,7 +72,7 @@ where
     }
 
     pub fn send(&self, message: Out) {
-        self.outgoing.send(message).ok().expect("listens");
+        assert!(self.outgoing.send(message).is_ok(), "listens");
     }
 
     pub async fn connected(&mut self) {
@@ -127,7 +127,7 @@ where
 
 impl Server {
     pub fn listen(path: PathBuf) -> Self {
-        Self::start(path, |body| decode_from_dataplane(body))
+        Self::start(path, decode_from_dataplane)
     }
 
     pub async fn hello(&mut self) -> Hello {

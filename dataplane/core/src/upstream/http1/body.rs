@@ -141,7 +141,7 @@ impl Chunks {
                     if *seen > MAX_TRAILERS {
                         return Err("the trailers are too large");
                     }
-                    let (name, value) = trailer(line.freeze())?;
+                    let (name, value) = trailer(&line)?;
                     fields.append(name, value);
                 }
             }
@@ -173,9 +173,9 @@ fn size(line: &[u8]) -> Result<u64, &'static str> {
     u64::from_str_radix(digits, 16).map_err(|_| BAD)
 }
 
-fn trailer(line: Bytes) -> Result<(HeaderName, HeaderValue), &'static str> {
+fn trailer(line: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
     const BAD: &str = "a trailer field";
-    let colon = memchr(b':', &line).ok_or(BAD)?;
+    let colon = memchr(b':', line).ok_or(BAD)?;
     let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| BAD)?;
     let value = line[colon + 1..].trim_ascii();
     Ok((name, HeaderValue::from_bytes(value).map_err(|_| BAD)?))
