@@ -36,6 +36,7 @@ from knarr.resources.schema import openapi_schema
 from knarr.serving.config import ServingSettings
 from knarr.serving.controllers import Environment as ServingEnvironment
 from knarr.serving.controllers import Serving
+from knarr.store.sqlite import StoreBroken
 from knarr.store.store import Store
 from knarr.workloads.controllers import Environment as WorkloadEnvironment
 from knarr.workloads.controllers import build_workload_controllers
@@ -134,14 +135,40 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
             port=settings.api_port,
             socket=paths.api_socket,
         )
-        api = ApiServer(api_settings, store, KINDS, clock, rng, logs=logs, schema=openapi_schema)
+        started = asyncio.Event()
+        api = ApiServer(
+            api_settings,
+            store,
+            KINDS,
+            clock,
+            rng,
+            logs=logs,
+            schema=openapi_schema,
+            ready=started.is_set,
+        )
         await stack.enter_async_context(api)
         client = Client(api.transport)
         await ensure_configuration(client, settings)
         await _run_controllers(stack, settings, client, clock, rng)
+        started.set()
         LOG.info("ready: API on %s:%d", settings.api_address, api.port)
-        await stop.wait()
+        await _until_stopped(store, stop)
         LOG.info("stopping")
+
+
+async def _until_stopped(store: Store, stop: asyncio.Event) -> None:
+    """Wait for the signal, or for a disk that fails: then only a new start can tell what is on it.
+
+    Raises:
+        StoreBroken: the store refuses writes since an I/O error.
+    """
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(stop.wait()), group.create_task(store.wait_broken())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    if not stop.is_set():
+        raise StoreBroken("the disk failed: the store refuses every write until it is opened again")
 
 
 async def _run_controllers(
@@ -199,6 +226,9 @@ def main(arguments: list[str]) -> int:
     )
     try:
         uvloop.run(run(settings))
+    except StoreBroken as error:
+        LOG.error("%s", error)  # noqa: TRY400 - expected, its text is complete
+        return os.EX_IOERR
     except KnarrError as error:
         LOG.error("%s", error)  # noqa: TRY400 - expected, its text is complete
         return os.EX_CONFIG

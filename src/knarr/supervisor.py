@@ -76,6 +76,12 @@ def _stat_fields(pid: int) -> list[str]:
     return stat.rpartition(")")[2].split()
 
 
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, encoding="ascii")
+    temporary.replace(path)
+
+
 @dataclass(slots=True)
 class Supervisor:
     """Keeps the children of one instance running until it is told to stop."""
@@ -135,7 +141,7 @@ class Supervisor:
             setpgroup=0,
         )
         child.started = self.monotonic()
-        (self.root / "run" / f"{child.name}.pid").write_text(f"{child.pid}\n", encoding="ascii")
+        _write_atomically(self.root / "run" / f"{child.name}.pid", f"{child.pid}\n")
 
     def _reap(self) -> bool:
         """Collect every ended child; whether one of them asked not to be restarted."""
@@ -157,10 +163,7 @@ class Supervisor:
                 failed = self._child_ended(child, status) or failed
 
     def _record_exit(self, pid: int, start: str, status: int) -> None:
-        record = self.root / "run" / "exits" / f"{pid}-{start}"
-        temporary = record.with_suffix(".new")
-        temporary.write_text(f"{status}\n", encoding="ascii")
-        temporary.replace(record)
+        _write_atomically(self.root / "run" / "exits" / f"{pid}-{start}", f"{status}\n")
 
     def _child_ended(self, child: Child, status: int) -> bool:
         code = os.waitstatus_to_exitcode(status)

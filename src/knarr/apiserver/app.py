@@ -1,7 +1,7 @@
 """The API server as one component: certificates, handler, listeners and the objects of the first start."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +54,10 @@ class ApiServer:
         clock, rng: time and randomness.
         logs: where Pod logs are, None to refuse them.
         schema: OpenAPI schemas of the kinds.
+        ready: what ``/readyz`` says; controllers may start after the listeners.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a server is made from
         self,
         settings: ApiServerSettings,
         store: Store,
@@ -66,6 +67,7 @@ class ApiServer:
         *,
         logs: PodLogs | None = None,
         schema: Schema | None = None,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -77,6 +79,7 @@ class ApiServer:
             rng,
             logs=logs,
             schema=schema,
+            ready=ready,
             service_cidr=settings.service_cidr,
         )
         self.transport = InProcessTransport(self.handler, ADMIN)

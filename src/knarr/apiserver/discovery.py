@@ -1,7 +1,7 @@
 """Discovery in both forms, version and health: what clients ask before they ask for objects."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -46,8 +46,9 @@ def _subresources(served: Served) -> list[tuple[str, dict[str, str], list[str]]]
 class Discovery:
     """Documents about what is served; built once, because the kinds do not change."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, ready: Callable[[], bool]) -> None:
         self._registry = registry
+        self._ready = ready
         self._versions = registry.group_versions()
         for group, version, _, _ in REVIEWS:
             versions = self._versions.setdefault(group, [])
@@ -62,14 +63,19 @@ class Discovery:
                 return self._root(request, core=root == "api")
             case ["version"]:
                 return json_response(_version())
-            case ["healthz" | "livez" | "readyz", *_]:
-                return text_response("ok")
+            case ["healthz" | "livez" | "readyz" as probe, *_]:
+                return self._health(probe)
             case ["api", "v1"]:
                 return json_response(self._resources("", "v1"))
             case ["apis", group, *rest] if group:
                 return self._of_group(group, rest)
             case _:
                 return None
+
+    def _health(self, probe: str) -> ApiResponse:
+        if probe == "readyz" and not self._ready():
+            return text_response("controllers are starting", 503)
+        return text_response("ok")
 
     # Legacy
 

@@ -54,7 +54,7 @@ class Handler:
         service_cidr: IPv4 network of the Services' cluster IPs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a server is made from
         self,
         store: Store,
         kinds: Sequence[Kind[Any]],
@@ -64,6 +64,7 @@ class Handler:
         logs: PodLogs | None = None,
         schema: Schema | None = None,
         service_cidr: str = DEFAULT_SERVICE_CIDR,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         tables = WireTables()
         bodies = BodyReader(tables)
@@ -77,7 +78,7 @@ class Handler:
         self._patcher = Patcher(self._writer, bodies, tables)
         self._scaler = Scaler(self._writer, self._patcher, bodies)
         self._logs = LogReader(store, logs) if logs is not None else None
-        self._discovery = Discovery(self.registry)
+        self._discovery = Discovery(self.registry, ready)
         self._openapi = OpenApi(self.registry, schema or _opaque)
         self._reviews = Reviews(bodies)
         self._rng = rng
