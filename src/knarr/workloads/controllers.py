@@ -14,6 +14,7 @@ from knarr.kube.handlers import BY_OWNER, Add, enqueue_controller, enqueue_self,
 from knarr.meta.objects import Key, controller_of
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
+from knarr.resources.batch.cronjob import CRON_JOB
 from knarr.resources.batch.job import JOB
 from knarr.resources.catalog import KINDS
 from knarr.resources.core.configmap import CONFIG_MAP
@@ -25,6 +26,7 @@ from knarr.resources.core.pod import POD
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
 from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
+from knarr.workloads.cronjob import CronJobReconciler
 from knarr.workloads.deployment import DeploymentReconciler
 from knarr.workloads.endpoints import EndpointsReconciler
 from knarr.workloads.events.reconciler import SWEEP, EventSweeper
@@ -68,6 +70,7 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
     return [
         _deployments(environment),
         _replica_sets(environment),
+        _cron_jobs(environment),
         _jobs(environment),
         _endpoints(environment),
         _scheduler(environment),
@@ -123,6 +126,19 @@ def _replica_sets(environment: Environment) -> Controller:
     controller = environment.controller("replicasets", reconciler, workers=8)
     replica_sets.add_handler(enqueue_self(controller.enqueue))
     pods.add_handler(enqueue_controller(controller.enqueue, REPLICA_SET))
+    return controller
+
+
+def _cron_jobs(environment: Environment) -> Controller:
+    reconciler = CronJobReconciler(
+        client=environment.client,
+        cron_jobs=environment.informers.informer(CRON_JOB),
+        jobs=environment.informers.informer(JOB),
+        clock=environment.clock,
+        recorder=environment.recorder,
+    )
+    controller = environment.controller("cronjobs", reconciler, workers=2)
+    reconciler.watch(controller.enqueue)
     return controller
 
 
