@@ -260,7 +260,7 @@ def measure(port: int, pid: int, connections: int, seconds: int) -> Sample:
         raise SystemExit(f"errors at port {port}:\n{text}")
     requests = int(re.search(r"(\d+) requests in", text).group(1))
     rps = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
-    p50, p99 = (microseconds(re.search(rf"{p}%\s+(\S+)", text).group(1)) for p in (50, 99))
+    p50, p99 = (microseconds(re.search(rf"(?m)^\s+{p}%\s+(\S+)", text).group(1)) for p in (50, 99))
     return Sample(spent / requests * 1e6, rps, p50, p99)
 
 
