@@ -1,0 +1,229 @@
+"""Formats of strings in schemas, as ``kube-openapi/pkg/validation/strfmt`` knows them."""
+
+import base64
+import binascii
+import datetime as dt
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from email.utils import parseaddr
+from typing import Final
+from urllib.parse import urlsplit
+
+_DATE_TIME: Final = re.compile(
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:.[0-9]+)?(?:z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_DURATION_PART: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h)"
+_GO_DURATION: Final = re.compile(rf"[-+]?(?:0|(?:{_DURATION_PART})+)")
+_LOOSE_DURATION: Final = re.compile(r"[0-9]+\s*([A-Za-zµ]+)")
+_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+
+
+def _full(pattern: str, flags: int = 0) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, flags | re.ASCII)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+def is_date(text: str) -> bool:
+    """``2006-01-02``."""
+    try:
+        return len(text) == 10 and dt.date.fromisoformat(text) is not None
+    except ValueError:
+        return False
+
+
+def is_date_time(text: str) -> bool:
+    """``2006-01-02T15:04:05Z`` with a zone; fractions are fine."""
+    date, separator, time = text.lower().partition("t")
+    found = _DATE_TIME.fullmatch(time)
+    if not separator or found is None or not is_date(date):
+        return False
+    return found[1] <= "23" and found[2] <= "59" and found[3] <= "59"
+
+
+def is_duration(text: str) -> bool:
+    """``1h30m`` or, more loosely, ``2 days``."""
+    if _GO_DURATION.fullmatch(text):
+        return True
+    return any(_is_unit(found[1].lower()) for found in _LOOSE_DURATION.finditer(text))
+
+
+_UNITS: Final = ("ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk")
+_LONG_UNITS: Final = ("nano", "micro", "milli", "sec", "min", "hour", "day", "week")
+
+
+def _is_unit(unit: str) -> bool:
+    return unit in _UNITS or unit.startswith(_LONG_UNITS)
+
+
+def is_base64(text: str) -> bool:
+    """Standard alphabet, padded."""
+    try:
+        return bool(text) and base64.b64decode(text, validate=True) is not None
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _without_leading_zeros(text: str) -> str:
+    return re.sub(r"(^|\.)0+(?=[0-9])", r"\1", text)
+
+
+def is_ipv4(text: str) -> bool:
+    """Dotted; leading zeros are tolerated."""
+    try:
+        return ipaddress.IPv4Address(_without_leading_zeros(text)) is not None
+    except ValueError:
+        return False
+
+
+def is_ipv6(text: str) -> bool:
+    """Without a zone."""
+    try:
+        return "%" not in text and ipaddress.IPv6Address(text) is not None
+    except ValueError:
+        return False
+
+
+def is_cidr(text: str) -> bool:
+    """An address and a prefix length; host bits may be set."""
+    address, slash, bits = text.partition("/")
+    if not slash or not bits.isascii() or not bits.isdigit():
+        return False
+    if ":" in address:
+        return is_ipv6(address) and int(bits) <= 128
+    return is_ipv4(address) and int(bits) <= 32
+
+
+def is_uri(text: str) -> bool:
+    """An absolute URI or an absolute path."""
+    if not text or any(char <= " " or char == "\x7f" for char in text):
+        return False
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.scheme) or text.startswith("/")
+
+
+def is_email(text: str) -> bool:
+    """An address, possibly with a display name."""
+    _, address = parseaddr(text)
+    local, at, domain = address.rpartition("@")
+    return bool(local and at and domain) and " " not in address
+
+
+def is_hostname(text: str) -> bool:
+    """RFC 1034, also with a leading digit or letters of other scripts."""
+    labels = text.removesuffix(".").split(".")
+    if not text or len(text) > 255 or text.startswith("."):
+        return False
+    return all(
+        label
+        and len(label) <= 63
+        and not label.startswith("-")
+        and not label.endswith("-")
+        and all(char.isalnum() or char == "-" for char in label)
+        for label in labels
+    )
+
+
+def is_mac(text: str) -> bool:
+    """48, 64 or 160 bits with colons, dashes or dots."""
+    for separator, size in ((":", 2), ("-", 2), (".", 4)):
+        parts = text.split(separator)
+        if len(parts) * size in (12, 16, 40) and all(
+            len(part) == size and re.fullmatch(r"[0-9A-Fa-f]+", part) for part in parts
+        ):
+            return True
+    return False
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"[\s-]", "", text)
+
+
+def is_isbn10(text: str) -> bool:
+    """With its check digit."""
+    digits = _digits(text)
+    if not re.fullmatch(r"[0-9]{9}[0-9X]", digits):
+        return False
+    values = [10 if char == "X" else int(char) for char in digits]
+    return sum((index + 1) * value for index, value in enumerate(values)) % 11 == 0
+
+
+def is_isbn13(text: str) -> bool:
+    """With its check digit."""
+    digits = _digits(text)
+    if not re.fullmatch(r"[0-9]{13}", digits):
+        return False
+    return sum(int(char) * (3 if index % 2 else 1) for index, char in enumerate(digits)) % 10 == 0
+
+
+def is_credit_card(text: str) -> bool:
+    """By length and check digit."""
+    digits = re.sub(r"[^0-9]", "", text)
+    if not 12 <= len(digits) <= 19:
+        return False
+    total = 0
+    for index, char in enumerate(reversed(digits)):
+        value = int(char) * (2 if index % 2 else 1)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+_UUID: Final = "[0-9a-f]{8}-?[0-9a-f]{4}-?%s[0-9a-f]{3}-?%s[0-9a-f]{3}-?[0-9a-f]{12}"
+_BYTE: Final = r"(?:[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])"
+
+FORMATS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "bsonobjectid": _full("[0-9a-fA-F]{24}"),
+    "uri": is_uri,
+    "email": is_email,
+    "hostname": is_hostname,
+    "ipv4": is_ipv4,
+    "ipv6": is_ipv6,
+    "cidr": is_cidr,
+    "mac": is_mac,
+    "uuid": _full(_UUID % ("[0-9a-f]", "[0-9a-f]"), re.IGNORECASE),
+    "uuid3": _full(_UUID % ("3", "[0-9a-f]"), re.IGNORECASE),
+    "uuid4": _full(_UUID % ("4", "[89ab]"), re.IGNORECASE),
+    "uuid5": _full(_UUID % ("5", "[89ab]"), re.IGNORECASE),
+    "isbn": lambda text: is_isbn10(text) or is_isbn13(text),
+    "isbn10": is_isbn10,
+    "isbn13": is_isbn13,
+    "creditcard": is_credit_card,
+    "ssn": _full(r"[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}"),
+    "hexcolor": _full("#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
+    "rgbcolor": _full(rf"rgb\(\s*{_BYTE}\s*,\s*{_BYTE}\s*,\s*{_BYTE}\s*\)"),
+    "byte": is_base64,
+    "password": lambda _: True,
+    "date": is_date,
+    "duration": is_duration,
+    "datetime": is_date_time,
+    "k8sshortname": lambda text: len(text) <= 63 and bool(re.fullmatch(_LABEL, text)),
+    "k8slongname": lambda text: (
+        len(text) <= 253 and bool(re.fullmatch(rf"{_LABEL}(?:\.{_LABEL})*", text))
+    ),
+}
+"""Checks by format; dashes in a format's name do not count."""
+
+_INTEGERS: Final = ("int32", "int64")
+_NUMBERS: Final = ("float", "double")
+
+
+def effective_format(name: str, types: tuple[str, ...]) -> str:
+    """The format if it means something for these types, else nothing: unknown formats are ignored."""
+    match types:
+        case () | ("string",) | (_, _, *_):
+            return name if name.replace("-", "") in FORMATS else ""
+        case ("integer",):
+            return name if name in _INTEGERS else ""
+        case ("number",):
+            return name if name in _NUMBERS else ""
+        case _:
+            return ""
+
+
+def has_format(text: str, name: str) -> bool:
+    """Whether a string has a (known) format."""
+    return FORMATS[name.replace("-", "")](text)

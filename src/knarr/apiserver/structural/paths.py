@@ -1,0 +1,170 @@
+"""Single fields that a definition points at: replicas, label selectors, selectable fields."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from knarr.apiserver.structural.schema import Schema
+from knarr.apiserver.structural.texts import invalid, number
+from knarr.meta.fielderrors import FieldError
+
+_MAX_REPLICAS: Final = (1 << 31) - 1
+
+
+class BadFieldPath(ValueError):
+    """A path that leads to no field of the schema."""
+
+
+def read(document: Any, path: str) -> Any:
+    """The value at a simple path such as ``.spec.replicas``, None when there is none.
+
+    Raises:
+        TypeError: something on the way is no object.
+    """
+    for name in path.removeprefix(".").split("."):
+        if document is None:
+            return None
+        if not isinstance(document, Mapping):
+            raise TypeError(f"{path} accessor error: {document!r} is of another type than object")
+        document = document.get(name)
+    return document
+
+
+def written(document: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The document with a value at a simple path; objects on the way are made.
+
+    Raises:
+        TypeError: something on the way is no object.
+    """
+    name, _, rest = path.removeprefix(".").partition(".")
+    if not rest:
+        return {**document, name: value}
+    inner = document.get(name)
+    if inner is not None and not isinstance(inner, Mapping):
+        raise TypeError(f"{path} accessor error: {inner!r} is of another type than object")
+    return {**document, name: written(inner or {}, rest, value)}
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """The subresource ``scale`` of a version.
+
+    Attributes:
+        spec_replicas, status_replicas: paths as ``.spec.replicas``.
+        label_selector: path of the selector's text, empty for none.
+    """
+
+    spec_replicas: str
+    status_replicas: str
+    label_selector: str = ""
+
+    def replicas(self, document: Mapping[str, Any]) -> int:
+        """The wanted number of replicas, 0 when it is not set.
+
+        Raises:
+            TypeError: it is no number, or something on the way is no object.
+        """
+        return _integer(document, self.spec_replicas)
+
+    def current(self, document: Mapping[str, Any]) -> int:
+        """The present number of replicas, 0 when it is not set.
+
+        Raises:
+            TypeError: it is no number, or something on the way is no object.
+        """
+        return _integer(document, self.status_replicas)
+
+    def selector(self, document: Mapping[str, Any]) -> str:
+        """The label selector of the replicas.
+
+        Raises:
+            TypeError: it is no text, or something on the way is no object.
+        """
+        value = read(document, self.label_selector) if self.label_selector else None
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{self.label_selector} accessor error: {value!r} is no string")
+        return value or ""
+
+    def errors(self, document: Mapping[str, Any]) -> tuple[FieldError, ...]:
+        """What is wrong with the fields of a document."""
+        found: list[FieldError] = []
+        for path in (self.spec_replicas, self.status_replicas):
+            found += _replica_errors(document, path)
+        try:
+            self.selector(document)
+        except TypeError as error:
+            found.append(invalid(self.label_selector, "", str(error)))
+        return tuple(found)
+
+
+def _integer(document: Mapping[str, Any], path: str) -> int:
+    value = read(document, path)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{path} accessor error: {value!r} is no integer")
+    return value
+
+
+def _replica_errors(document: Mapping[str, Any], path: str) -> list[FieldError]:
+    try:
+        value = _integer(document, path)
+    except TypeError as error:
+        return [invalid(path, 0, str(error))]
+    if value < 0:
+        return [invalid(path, value, "should be a non-negative integer")]
+    if value > _MAX_REPLICAS:
+        return [invalid(path, value, f"should be less than or equal to {_MAX_REPLICAS}")]
+    return []
+
+
+def scale_paths(subresources: Mapping[str, Any] | None) -> ScalePaths | None:
+    """The scale of a version's ``subresources``, None when it has none."""
+    scale = (subresources or {}).get("scale")
+    if not scale:
+        return None
+    return ScalePaths(
+        scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath") or ""
+    )
+
+
+# Selectable fields
+
+
+def selectable_value(document: Mapping[str, Any], path: str) -> str:
+    """What a field selector compares: the field's text, empty when it is absent."""
+    try:
+        value = read(document, path)
+    except TypeError:
+        return ""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return number(value)
+        case _:
+            return str(value)
+
+
+def field_at(path: str, schema: Schema) -> Schema:
+    """The schema of the field at a path of plain names.
+
+    Raises:
+        BadFieldPath: there is no such field.
+    """
+    if "[" in path:
+        raise BadFieldPath("array notation is not allowed")
+    if not path.startswith("."):
+        raise BadFieldPath(f"expected [ or . but got: {path.partition('.')[0]}")
+    for name in path[1:].split("."):
+        if not name:
+            raise BadFieldPath("unexpected end of JSON path")
+        known = schema.properties.get(name)
+        if known is None and not schema.properties and isinstance(schema.additional, Schema):
+            known = schema.additional
+        if known is None:
+            raise BadFieldPath("does not refer to a valid field")
+        schema = known
+    return schema
