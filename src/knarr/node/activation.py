@@ -23,6 +23,7 @@ from knarr.kits.clock import format_timestamp
 from knarr.kits.tasks import TaskScope
 from knarr.kube.informer import Informer
 from knarr.meta.errors import AlreadyExists, KnarrError, StatusError, TooManyRequests, Unavailable
+from knarr.node.building import replica_set_of
 from knarr.node.launch import StartFailed
 from knarr.node.parker import Parker
 from knarr.node.probing import run_probe
@@ -39,6 +40,7 @@ LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
 _OBJECT_DELAY_S = 0.25
 _HAND_OVER_S, _HAND_OVER_STEP_S = 10.0, 0.01
+_SURPLUS_S = 2.0
 _PROBE_STEP_S = 0.005
 _PROBE_TIMEOUT_S = 1.0
 _RETRY = Backoff(initial_s=0.05, max_s=5.0, jitter=0.3)
@@ -51,6 +53,8 @@ class LiveReplica:
 
     Attributes:
         settled: set when the outcome is known.
+        claimed: a Pod of the slow path takes the sandbox, so none is made for it.
+        creating: a Pod object is being made.
         failure: why it does not accept connections; empty when it does.
     """
 
@@ -58,15 +62,19 @@ class LiveReplica:
     sandbox: Sandbox | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     failure: str = ""
+    claimed: asyncio.Event = field(default_factory=asyncio.Event)
+    creating: bool = False
     timings: ActivationTimings = field(default_factory=ActivationTimings)
 
 
 class Activator:
-    """Answers activations; an async context manager that owns the work done after the answers."""
+    """Answers activations, and gives Pods of the slow path their sandboxes (``services.Spares``).
+
+    An async context manager that owns the work done after the answers.
+    """
 
     def __init__(
         self,
-        services: Services,
         parker: Parker,
         index: RevisionIndex,
         replica_sets: Informer[ReplicaSet],
@@ -75,21 +83,29 @@ class Activator:
     ) -> None:
         """Args.
 
-        services: of the agent.
         parker: gives out parked sandboxes and makes new ones.
         index: revisions by name.
         replica_sets: for the template of the Pod object.
         pods: learns of the Pod objects made here.
         running: the sandbox of a revision that a Pod's worker runs already, or None.
         """
-        self._services = services
         self._parker = parker
         self._index = index
         self._replica_sets = replica_sets
         self._pods = pods
         self._running = running
+        self._used: Services | None = None
         self._live: dict[str, LiveReplica] = {}
         self._scope = TaskScope()
+
+    def use(self, services: Services) -> None:
+        """Complete the construction: workers need the activator, and it needs what workers have."""
+        self._used = services
+
+    @property
+    def _services(self) -> Services:
+        assert self._used is not None, "Activator.use was not called"
+        return self._used
 
     async def __aenter__(self) -> "Activator":
         await self._scope.__aenter__()
@@ -211,6 +227,36 @@ class Activator:
             except (KnarrError, OSError):
                 LOG.exception("sandbox %s cannot be removed", sandbox.id)
 
+    # --- Pods that come by the slow path ------------------------------------------------------------
+
+    def own(self, pod: Pod) -> Sandbox | None:
+        """The sandbox that this Pod has already, of an earlier agent or by activation."""
+        return self._parker.own(pod)
+
+    async def claim(self, pod: Pod) -> Sandbox | None:
+        """A sandbox for a Pod: the one that an activation of its ReplicaSet makes now, else a parked one.
+
+        Demand goes to the autoscaler and here at once, so a Pod often arrives while its replica starts
+        already. A Pod that arrives when the activation has a Pod object of its own is one too many: it is
+        left alone for a moment in which its ReplicaSet finds that out.
+        """
+        replica_set = replica_set_of(pod)
+        live = next((one for one in self._live.values() if one.entry.uid == replica_set), None)
+        if live is None:
+            return self._parker.take(replica_set)
+        if live.creating or live.claimed.is_set():
+            await self._services.sleep(_SURPLUS_S)
+            return self._parker.take(replica_set)
+        live.claimed.set()
+        await live.settled.wait()
+        self._live.pop(live.entry.revision, None)
+        sandbox = live.sandbox
+        return None if sandbox is None or sandbox.removing else sandbox
+
+    def ended(self, pod: Pod) -> None:
+        """A Pod is gone: its revision may want a parked sandbox."""
+        self._parker.consider(replica_set_of(pod))
+
     # --- the Pod object -----------------------------------------------------------------------------
 
     def resume(self, sandbox: Sandbox) -> bool:
@@ -229,14 +275,14 @@ class Activator:
         return True
 
     async def _give_object(self, live: LiveReplica) -> None:
-        """Make the Pod object of an activated sandbox, once the answer is out of the way."""
+        """Make the Pod object of an activated sandbox, unless one comes by the slow path soon."""
         try:
             async with asyncio.timeout(_OBJECT_DELAY_S):
-                await live.settled.wait()
+                await live.claimed.wait()
         except TimeoutError:
-            pass
+            live.creating = True
         sandbox = live.sandbox
-        if sandbox is None:
+        if sandbox is None or not live.creating:
             return
         attempt = 0
         while not await self._create_object(live, sandbox):

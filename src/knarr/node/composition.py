@@ -29,6 +29,7 @@ from knarr.node.record import CrashPoint
 from knarr.node.registration import Registration, capacity_of
 from knarr.node.revisions import RevisionIndex
 from knarr.node.runc import Runc, RuntimeVersion
+from knarr.node.sandbox import Sandbox
 from knarr.node.seccomp import default_profile
 from knarr.node.services import Images, Services
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
@@ -114,12 +115,13 @@ class NodeParts:
         self.index = RevisionIndex(self._replica_set_changed)
         bound = settings.park_bytes or outside.machine.memory_bytes // 10
         self.parker = Parker(ParkingLot(bound), self.index, self.replica_sets, self._busy)
+        self.activator = Activator(
+            self.parker, self.index, self.replica_sets, self.pods, self._running
+        )
         self.services = self._make_services()
         self.parker.use(self.services)
+        self.activator.use(self.services)
         self.agent = Agent(self.services, self.factory, self.sources)
-        self.activator = Activator(
-            self.services, self.parker, self.index, self.replica_sets, self.pods, self.agent.running
-        )  # fmt: skip
         self.replica_sets.add_handler(self.index.changed)
         self.sources.config_maps.add_handler(lambda _: self.parker.consider_all())
         self.sources.secrets.add_handler(lambda _: self.parker.consider_all())
@@ -133,7 +135,7 @@ class NodeParts:
             launcher=self.host.launcher,
             images=outside.images,
             gateways=self.gateways,
-            spares=self.parker,
+            spares=self.activator,
             sources=self.sources,
             machine=outside.machine,
             clock=outside.clock,
@@ -145,6 +147,9 @@ class NodeParts:
 
     def _replica_set_changed(self, uid: str) -> None:
         self.parker.consider(uid)
+
+    def _running(self, revision: str) -> Sandbox | None:
+        return self.agent.running(revision)
 
     def _busy(self, replica_set: str) -> bool:
         return self.agent.has_replica(replica_set) or self.activator.busy(replica_set)

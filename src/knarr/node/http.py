@@ -58,8 +58,10 @@ class NodeApi:
         sandboxes: Callable[[], Mapping[str, Sandbox]],
         images: ImageCatalog,
         status: Callable[[], dict[str, Any]],
+        drop_parked: Callable[[], int],
         clock: Clock,
     ) -> None:
+        self._drop = drop_parked
         self._socket = socket
         self._workers = workers
         self._sandboxes = sandboxes
@@ -74,6 +76,7 @@ class NodeApi:
             [
                 web.get("/v1/status", self._get_status),
                 web.get("/v1/sandboxes", self._get_sandboxes),
+                web.delete("/v1/parked", self._drop_parked),
                 web.get("/v1/images", self._get_images),
                 web.post("/v1/images/resolve", self._resolve_image),
                 web.get("/v1/pods/{namespace}/{name}/logs", self._get_logs),
@@ -100,6 +103,9 @@ class NodeApi:
 
     async def _get_sandboxes(self, _: web.Request) -> web.Response:
         return _json({"sandboxes": [_describe(one) for one in self._sandboxes().values()]})
+
+    async def _drop_parked(self, _: web.Request) -> web.Response:
+        return _json({"dropped": self._drop()})
 
     async def _get_images(self, _: web.Request) -> web.Response:
         return _json({"images": [msgspec.to_builtins(image) for image in self._images.list()]})

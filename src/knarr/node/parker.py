@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from knarr.kube.informer import Informer
 from knarr.meta.errors import KnarrError
-from knarr.node.building import container_request, replica_set_of, sandbox_request
+from knarr.node.building import container_request, sandbox_request
 from knarr.node.images.records import ImageRecord
 from knarr.node.parking import Parked, ParkingLot
 from knarr.node.podcontext import pod_facts
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Parker:
-    """Makes, holds and gives out parked sandboxes; ``Spares`` for the Pods' workers.
+    """Makes, holds and gives out parked sandboxes.
 
     Args:
         busy: whether a revision (by ReplicaSet uid) has a replica now, or is getting one.
@@ -92,10 +92,6 @@ class Parker:
                 return sandbox
         return None
 
-    def claim(self, pod: Pod) -> Sandbox | None:
-        """A parked sandbox of the Pod's ReplicaSet."""
-        return self.take(replica_set_of(pod))
-
     @staticmethod
     def _fits(sandbox: Sandbox, pod: Pod) -> bool:
         """An annotation is anybody's to write: the sandbox must be this Pod's by our own record."""
@@ -118,10 +114,6 @@ class Parker:
             self._drop(entry)
             return None
         return sandbox
-
-    def ended(self, pod: Pod) -> None:
-        """A Pod is gone: its revision may want a parked sandbox."""
-        self.consider(replica_set_of(pod))
 
     # --- making -------------------------------------------------------------------------------------
 
@@ -246,6 +238,17 @@ class Parker:
         run, launcher = sandbox.runs[name], self._own.launcher
         if run.process is not None and not run.process.watched:
             run.process.watch(lambda: launcher.record_exit(sandbox, run))
+
+    def drop_all(self) -> int:
+        """Give up everything parked, to have its memory back; how many there were.
+
+        A revision is parked again when its next replica ends.
+        """
+        entries = self.lot.entries
+        for entry in entries:
+            self.lot.take(entry.replica_set)
+            self._drop(entry)
+        return len(entries)
 
     # --- dropping -----------------------------------------------------------------------------------
 

@@ -132,7 +132,7 @@ class PodWorker:
     async def _ensure_sandbox(self) -> None:
         context, services = self.context, self._services
         if context.sandbox is None:
-            context.sandbox = services.spares.claim(context.pod)
+            context.sandbox = await services.spares.claim(context.pod)
         if context.sandbox is not None:
             self._bind(context.sandbox)
             self._dirty.set()

@@ -118,6 +118,7 @@ async def _enter(
             sandboxes=lambda: parts.host.sandboxes,
             images=images,
             status=lambda: parts.status(version),
+            drop_parked=parts.parker.drop_all,
             clock=outside.clock,
         )
     )

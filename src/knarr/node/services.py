@@ -66,8 +66,8 @@ class Spares(Protocol):
         """The sandbox that this Pod has already, of an earlier agent or by activation."""
         ...
 
-    def claim(self, pod: Pod) -> Sandbox | None:
-        """A parked one that can serve this Pod; it belongs to the caller from now on."""
+    async def claim(self, pod: Pod) -> Sandbox | None:
+        """One that can serve this Pod, parked or activated; it belongs to the caller from now on."""
         ...
 
     def ended(self, pod: Pod) -> None:
