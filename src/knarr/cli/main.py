@@ -1,16 +1,38 @@
-"""The root command."""
+"""The root command.
+
+Only the module of the command that was asked for is imported: ``knarr status`` need not know how images
+are built.
+"""
 
 import os
+import sys
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from knarr import __version__
-from knarr.cli import build, demo, deploy, image, logs, manifests, up
 from knarr.cli.context import Target
 from knarr.cli.output import STDOUT
 from knarr.config import default_data_dir
+
+MODULE_OF = {
+    "up": "up",
+    "down": "up",
+    "status": "up",
+    "doctor": "up",
+    "env": "up",
+    "deploy": "deploy",
+    "logs": "logs",
+    "build": "build",
+    "image": "image",
+    "apply": "manifests",
+    "get": "manifests",
+    "delete": "manifests",
+    "demo": "demo",
+}
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer passes it so
@@ -35,8 +57,14 @@ def root(
     context.obj = Target(chosen.absolute())
 
 
-def build_app() -> typer.Typer:
-    """The whole command line."""
+def modules_for(arguments: Iterable[str]) -> list[str]:
+    """The modules whose commands may be meant by a command line: one, or all when none is named."""
+    named = [MODULE_OF[argument] for argument in arguments if argument in MODULE_OF]
+    return list(dict.fromkeys(named or MODULE_OF.values()))
+
+
+def build_app(modules: Iterable[str]) -> typer.Typer:
+    """The command line with the commands of some modules."""
     app = typer.Typer(
         name="knarr",
         no_args_is_help=True,
@@ -45,14 +73,14 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(root)
-    for module in (up, deploy, logs, build, image, manifests, demo):
-        module.register(app)
+    for module in modules:
+        import_module(f"knarr.cli.{module}").register(app)
     return app
 
 
 def main() -> None:
     """Entry point of the ``knarr`` program."""
-    build_app()()
+    build_app(modules_for(sys.argv[1:]))()
 
 
 if __name__ == "__main__":

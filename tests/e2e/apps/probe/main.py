@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
             "/headers": lambda: str(self.headers),
             "/file": lambda: open(query["path"]).read(),
             "/exit": lambda: os._exit(int(query.get("code", "3"))),
+            "/fetch": lambda: urllib.request.urlopen(query["url"], timeout=20).read().decode(),
             "/uid": lambda: str(os.getuid()),
         }.get(
             url.path,
