@@ -268,7 +268,9 @@ def test_timeout_answers_504(instance: Instance, probe_image: str) -> None:
 def test_services_reach_each_other_by_cluster_names(instance: Instance, probe_image: str) -> None:
     """The callee is at zero: its name leads to the gateway, which starts it."""
     instance.kubectl("apply", "-f", "-", stdin=service("caller", probe_image))
-    instance.kubectl("apply", "-f", "-", stdin=service("callee", probe_image, env={"TARGET": "neighbour"}))
+    instance.kubectl(
+        "apply", "-f", "-", stdin=service("callee", probe_image, env={"TARGET": "neighbour"})
+    )
     instance.wait_ready("caller")
     instance.wait_ready("callee")
     for name in ("callee.default.svc.cluster.local", "callee.default.svc", "callee.default"):
@@ -276,11 +278,16 @@ def test_services_reach_each_other_by_cluster_names(instance: Instance, probe_im
         assert (status, body.split()[:1]) == (200, [b"neighbour"]), (name, status, body)
 
 
-def test_a_cluster_local_service_is_not_reached_from_outside(instance: Instance, probe_image: str) -> None:
+def test_a_cluster_local_service_is_not_reached_from_outside(
+    instance: Instance, probe_image: str
+) -> None:
     document = json.loads(service("private", probe_image))
     document["metadata"]["labels"] = {"networking.knative.dev/visibility": "cluster-local"}
     instance.kubectl("apply", "-f", "-", stdin=json.dumps(document))
     instance.wait_ready("private")
-    assert instance.get("ksvc", "private")["status"]["url"] == "http://private.default.svc.cluster.local"
+    assert (
+        instance.get("ksvc", "private")["status"]["url"]
+        == "http://private.default.svc.cluster.local"
+    )
     for host in ("private.default.svc.cluster.local", "private.default.localhost"):
         assert instance.request(host)[0] == 404

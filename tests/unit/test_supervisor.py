@@ -34,7 +34,9 @@ def test_a_process_is_known_by_pid_and_start_time() -> None:
 
 
 def test_a_zombie_does_not_run() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    )
     start = start_time_of(process.pid)
     assert is_running(process.pid, start)
     assert process.stdin is not None
