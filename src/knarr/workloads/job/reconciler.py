@@ -1,6 +1,6 @@
 """Carries out what ``plan_job`` decides."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,9 +213,9 @@ class JobReconciler:
             self.jobs.forget(job.key, uid)
 
 
-def _bind(act: Any, job: Job, pod: Pod) -> Step:
+def _bind(act: Callable[[Job, Pod], Awaitable[None]], job: Job, pod: Pod) -> Step:
     return lambda: act(job, pod)
 
 
-def _bound(act: Any, pod: Pod) -> Step:
+def _bound(act: Callable[[Pod], Awaitable[None]], pod: Pod) -> Step:
     return lambda: act(pod)
