@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.harness import REPOSITORY, Instance, service, start_instance, wait_for
+from tests.harness import REPOSITORY, Instance, manifest_list, service, start_instance, wait_for
 
 PROCESSES = ("server", "node", "dataplane")
 
@@ -95,7 +95,7 @@ def main() -> None:
             for number in range(arguments.services)
         ]
         started = time.monotonic()
-        instance.kubectl("apply", "-f", "-", stdin="\n---\n".join(documents), timeout_s=600)
+        instance.kubectl("apply", "-f", "-", stdin=manifest_list(documents), timeout_s=600)
         wait_for(lambda: services_ready(instance) == arguments.services, "every Service Ready", 600)
         row(
             f"{arguments.services} Services created at once -> all Ready",

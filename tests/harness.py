@@ -189,6 +189,12 @@ def service(
     return json.dumps(document)
 
 
+def manifest_list(documents: list[str]) -> str:
+    """Several manifests in one."""
+    items = [json.loads(document) for document in documents]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
 class Load:
     """Requests without pause from some threads, until told to stop."""
 

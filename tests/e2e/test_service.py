@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from tests.harness import Instance, Load, service, wait_for
+from tests.harness import Instance, Load, manifest_list, service, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -34,10 +34,8 @@ def test_deploys_by_kubectl_apply_and_answers(instance: Instance, hello_image: s
 def test_100_cycles_to_zero_and_back_fail_no_request(instance: Instance, probe_image: str) -> None:
     """Twenty Services, five cycles each, at once: the shortest window is six seconds."""
     names = [f"cycle-{number:02d}" for number in range(20)]
-    items = [json.loads(service(name, probe_image)) for name in names]
-    instance.kubectl(
-        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    )
+    documents = [service(name, probe_image) for name in names]
+    instance.kubectl("apply", "-f", "-", stdin=manifest_list(documents))
     for name in names:
         instance.wait_ready(name)
     failures, cold = [], 0

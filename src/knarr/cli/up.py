@@ -85,6 +85,8 @@ def launch(target: Target, settings: Settings) -> None:
     Raises:
         CommandError: the machine lacks something, a port is taken, or a process gave up.
     """
+    from knarr.apiserver.pki import ensure_pki
+
     check_machine(settings)
     instance.check_ports(settings)
     with STDERR.status("starting Knarr") as spinner:
@@ -93,6 +95,8 @@ def launch(target: Target, settings: Settings) -> None:
             waiting = [one.name for one in statuses if not one.ready]
             spinner.update(f"starting Knarr: waiting for {', '.join(waiting) or 'nothing'}")
 
+        # Here and not in the server: what makes keys would stay in its memory for good.
+        ensure_pki(settings.paths.pki, target.clock)
         instance.start(settings)
         try:
             instance.wait_ready(settings, target.clock, progress)
