@@ -1,5 +1,6 @@
 """Constructs the node agent's parts from the settings; ``process`` runs them."""
 
+import asyncio
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ class NodeParts:
             node_name=self.settings.node_name,
             machine_capacity=self.capacity,
             sleep=sleep,
+            starts=asyncio.Semaphore(2 * outside.machine.cpus + 2),
         )
 
     def _replica_set_changed(self, uid: str) -> None:

@@ -114,7 +114,8 @@ class ContainerWorker:
         )
         await self._clear_old_run()
         try:
-            run = await services.launcher.create(self._sandbox, request)
+            async with services.starts:
+                run = await services.launcher.create(self._sandbox, request)
         except BaseException:
             await self._clear_old_run(failed=True)
             raise

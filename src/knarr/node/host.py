@@ -4,9 +4,11 @@ Removal is idempotent and works from the record alone, whatever exists of the sa
 half-made one and ending a running one are the same thing.
 """
 
+import asyncio
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from knarr.kits.clock import Clock, format_timestamp
@@ -25,7 +27,7 @@ from knarr.node.record import (
     write_record,
 )
 from knarr.node.sandbox import Sandbox
-from knarr.node.threads import in_thread
+from knarr.node.threads import in_thread, settled
 from knarr.node.volumefiles import Owner, drop_volume, make_volume
 from knarr.node.volumes import Files, VolumeContent
 
@@ -105,15 +107,30 @@ class SandboxHost:
         self.addresses.claim(record.index)
         return self._hold(record, self.layout.sandbox(record.id), identity)
 
-    async def realise(self, sandbox: Sandbox, request: SandboxRequest) -> None:
-        """Make namespaces, network and volumes of a planned sandbox.
+    @asynccontextmanager
+    async def realise(self, sandbox: Sandbox, request: SandboxRequest) -> AsyncIterator[None]:
+        """Make namespaces, volumes and network of a planned sandbox.
+
+        Within the context containers can be created; the network is there when it is left.
 
         Raises:
             OSError: the machine refused; ``remove`` undoes what was made.
         """
         sandbox.log.write(Step(op="begin", step="sandbox"))
         await in_thread(lambda: self._make(sandbox, request))
+        connecting = asyncio.get_running_loop().run_in_executor(None, self._connect, sandbox)
+        try:
+            yield
+        finally:
+            await settled(connecting)
+            failure = connecting.exception()
+        if failure is not None:
+            raise failure
         sandbox.log.write(Step(op="done", step="sandbox"))
+
+    def _connect(self, sandbox: Sandbox) -> None:
+        record = sandbox.record
+        self.network.attach(record.index, record.address, sandbox.paths.network_namespace)
 
     def _make(self, sandbox: Sandbox, request: SandboxRequest) -> None:
         paths, record = sandbox.paths, sandbox.record
@@ -127,7 +144,6 @@ class SandboxHost:
             ipc=paths.ipc_namespace if record.shared_ipc else None,
             base=base,
         )
-        self.network.attach(record.index, record.address, paths.network_namespace)
         owner = Owner(base, base + request.fs_group if request.fs_group else base)
         for name, content in request.volumes.items():
             make_volume(paths.volume(name, in_memory=isinstance(content, Files)), content, owner)

@@ -160,8 +160,9 @@ def _find_log(
         run = sandbox.previous.get(name)
     if run is None:
         what = "previous terminated container" if previous else "container"
-        reason = "not found" if previous else "is waiting to start"
-        raise BadRequest(f'{what} "{name}" in pod "{pod}" {reason}')
+        waiting = worker.context.views[name].waiting if name in worker.context.views else None
+        state = f"is waiting to start: {waiting.reason if waiting else 'ContainerCreating'}"
+        raise BadRequest(f'{what} "{name}" in pod "{pod}" {"not found" if previous else state}')
     growing = run.pump.file if run.exit is None else None
     return sandbox.paths.log(name, run.attempt), growing
 

@@ -159,7 +159,7 @@ class Layout:
 
     @property
     def network_state(self) -> Path:
-        """What the machine's network settings were before us."""
+        """Which network is barred while the instance runs."""
         return self.node / "network.json"
 
     @property

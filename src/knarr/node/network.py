@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from knarr.node import firewall
+from knarr.meta.errors import KnarrError
+from knarr.node import firewall, forwarding
 from knarr.node.firewall import FirewallRules
 from knarr.node.layout import Layout
 from knarr.node.rtnetlink import (
@@ -36,14 +37,16 @@ from knarr.node.rtnetlink import (
 POD_INTERFACE = "eth0"
 _NEAR_HARDWARE = bytes.fromhex("026b6e617272")
 _IPV6 = Path("/proc/sys/net/ipv6")
-_IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class NetworkState(msgspec.Struct, frozen=True):
-    """What the machine looked like before the first start of this instance, and what is barred since."""
+    """What must be undone when the instance goes away."""
 
-    ip_forward: str
     network: str = ""
+
+
+class NetworkTaken(KnarrError):
+    """The pod network overlaps with one that is in use here."""
 
 
 def link_name(prefix: str, index: int) -> str:
@@ -74,11 +77,12 @@ class Network:
         Raises:
             OSError, ProgramError: the kernel or nft refused.
         """
-        self._remember_machine()
         name = gateway_link(self.layout.link_prefix)
         with RouteSocket() as route:
             index = route.index_of(name)
             if index is None:
+                _refuse_foreign(self.rules)
+                self._record()
                 _create_holder(route, name)
                 index = route.index_of(name)
                 if index is None:
@@ -86,15 +90,12 @@ class Network:
                 route.send([set_up(index), add_address(index, self.rules.gateway)])
             _bar(route, self.rules.network)
         await firewall.load(self.rules)
-        _allow_forwarding()
+        forwarding.turn_on(self.layout.instance)
 
-    def _remember_machine(self) -> None:
+    def _record(self) -> None:
         path = self.layout.network_state
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            forwarding = _IP_FORWARD.read_text(encoding="ascii").strip()
-            before = NetworkState(forwarding, str(self.rules.network))
-            path.write_bytes(msgspec.json.encode(before))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.encode(NetworkState(str(self.rules.network))))
 
     def attach(self, index: int, address: str, namespace: Path) -> None:
         """Connect a sandbox's network namespace.
@@ -185,8 +186,16 @@ def _silence(link: int) -> list[Message]:
     return [silence_ipv6(link)] if _IPV6.exists() else []
 
 
-def _allow_forwarding() -> None:
-    _IP_FORWARD.write_text("1\n", encoding="ascii")
+def _refuse_foreign(rules: FirewallRules) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((rules.gateway, 0))
+        except OSError:
+            return
+    raise NetworkTaken(
+        f"{rules.gateway} is on this machine already: another instance, or somebody else, uses "
+        f"{rules.network}; choose another network with --pod-cidr"
+    )
 
 
 def _index(route: RouteSocket, name: str) -> int:
@@ -221,10 +230,9 @@ def remove_network(layout: Layout, report: Callable[[str], None]) -> None:
         before = msgspec.json.decode(layout.network_state.read_bytes(), type=NetworkState)
         if before.network and _unbar(ipaddress.IPv4Network(before.network)):
             report(f"route to {before.network}")
-        if before.ip_forward != _IP_FORWARD.read_text(encoding="ascii").strip():
-            _IP_FORWARD.write_text(before.ip_forward + "\n", encoding="ascii")
-            report(f"net.ipv4.ip_forward = {before.ip_forward}")
         layout.network_state.unlink()
+    if restored := forwarding.turn_off(layout.instance):
+        report(f"net.ipv4.ip_forward = {restored}")
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network:

@@ -219,14 +219,14 @@ class Parker:
         )
         sandbox = services.host.plan(request)
         try:
-            await services.host.realise(sandbox, request)
-            facts = pod_facts(pod, services, sandbox)
-            for container, image in zip(facts.spec.containers, images, strict=True):
-                layers = await services.images.layers(image)
-                run = await services.launcher.create(
-                    sandbox, container_request(container, 0, image, layers, facts, services)
-                )
-                self._watch(sandbox, run.name)
+            async with services.host.realise(sandbox, request):
+                facts = pod_facts(pod, services, sandbox)
+                for container, image in zip(facts.spec.containers, images, strict=True):
+                    layers = await services.images.layers(image)
+                    run = await services.launcher.create(
+                        sandbox, container_request(container, 0, image, layers, facts, services)
+                    )
+                    self._watch(sandbox, run.name)
         except asyncio.CancelledError:
             raise  # the agent stops; the next one undoes it
         except BaseException:

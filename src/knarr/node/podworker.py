@@ -164,7 +164,8 @@ class PodWorker:
         sandbox = host.plan(request)
         self.context.sandbox = sandbox
         try:
-            await host.realise(sandbox, request)
+            async with host.realise(sandbox, request):
+                pass
         except asyncio.CancelledError:
             raise  # the Pod is to end, or the agent is: both find the sandbox
         except BaseException:

@@ -4,6 +4,7 @@ The decision about one sandbox is pure (``judge``); nothing is restarted here.
 """
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,7 +57,7 @@ async def recover(host: SandboxHost) -> Recovered:
         record = load_record(paths)
         if record is None:
             # Its address was never written down, so nothing was made of it.
-            paths.directory.rename(paths.directory.with_suffix(".dead"))
+            shutil.rmtree(paths.directory)
             continue
         trace = read_trace(read_steps(paths.steps), record)
         sandbox = host.recall(record, trace.bound or record.pod)

@@ -1,5 +1,6 @@
 """What the workers of Pods need of the rest of the agent."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Services:
         max_pids: per container.
         machine_capacity: the node's resources as quantities.
         sleep: pauses that tests can shorten.
+        starts: how many Pods' containers are made at once; activations do not wait for it.
     """
 
     client: Client
@@ -100,4 +102,5 @@ class Services:
     node_name: str
     machine_capacity: Mapping[str, str]
     sleep: Callable[[float], Awaitable[None]]
+    starts: asyncio.Semaphore
     max_pids: int = 4096

@@ -33,6 +33,7 @@ from knarr.node.exits import (
     start_time_of,
 )
 from knarr.node.firewall import FirewallRules
+from knarr.node.forwarding import turn_off, turn_on
 from knarr.node.gateways import GatewayServer
 from knarr.node.http import parse_log_options
 from knarr.node.layout import Layout
@@ -420,3 +421,17 @@ def test_the_doctor_names_remedies(tmp_path):
     assert findings["kernel"].detail.startswith("Linux ")
     assert all(one.remedy for one in findings.values() if not one.ok and one.fatal)
     msgspec.json.encode(list(findings.values()))
+
+
+def test_forwarding_is_restored_by_the_last_instance(tmp_path):
+    switch, parent = tmp_path / "ip_forward", tmp_path / "run"
+    switch.write_text("0\n")
+    for name in ("a", "b", "a"):
+        turn_on(name, switch=switch, parent=parent)
+        assert switch.read_text() == "1\n"
+    assert turn_off("a", switch=switch, parent=parent) == ""
+    assert switch.read_text() == "1\n"
+    assert turn_off("b", switch=switch, parent=parent) == "0"
+    assert switch.read_text() == "0\n"
+    assert turn_off("b", switch=switch, parent=parent) == ""
+    assert list(parent.iterdir()) == []
