@@ -61,7 +61,6 @@ async fn smuggled_and_malformed_heads_are_400_and_the_connection_closes() {
         format!("GET  / HTTP/1.1\r\nHost: {h}\r\n\r\n"),
         format!("GET / HTTP/1.1 \r\nHost: {h}\r\n\r\n"),
         format!("GET / HTTP/1.2\r\nHost: {h}\r\n\r\n"),
-        format!("GET /\r\nHost: {h}\r\n\r\n"),
         format!("\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: {h}\r\n\r\n"),
         format!("G\0T / HTTP/1.1\r\nHost: {h}\r\n\r\n"),
         format!("GET /\0 HTTP/1.1\r\nHost: {h}\r\n\r\n"),
@@ -78,6 +77,18 @@ async fn smuggled_and_malformed_heads_are_400_and_the_connection_closes() {
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{case:?} got {answer:?}");
     }
     assert!(backend.requests().is_empty(), "{:?}", backend.requests());
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_at_all_gets_no_answer() {
+    let (backend, bed) = bed().await;
+    for bytes in
+        ["GET /\r\nHost: x\r\n\r\n", "INVALID PREFACE\r\n\r\n", "\x16\x03\x01\n", "PRI * X\r\n\r\n"]
+    {
+        assert_eq!(reaction(&bed, bytes.as_bytes()).await, "", "{bytes:?}");
+    }
+    assert!(backend.requests().is_empty());
     bed.stop().await;
 }
 

@@ -16,8 +16,8 @@ const MAX_TRAILERS: usize = 16 * 1024;
 pub enum Violation {
     /// In a head, which began within the bytes given at this index: answer 400.
     Head(usize),
-    /// In a body: cut the connection.
-    Body,
+    /// In a body, or no HTTP/1 at all: cut the connection.
+    Cut,
 }
 
 #[derive(Debug, Default)]
@@ -51,11 +51,13 @@ pub struct Framing {
     state: State,
     head: Head,
     line: Vec<u8>,
+    /// No head was complete yet.
+    first: bool,
 }
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { state: State::Head, head: Head::default(), line: Vec::new() }
+        Self { state: State::Head, head: Head::default(), line: Vec::new(), first: true }
     }
 }
 
@@ -75,6 +77,9 @@ impl Framing {
                     if self.head.bytes == 0 {
                         head_at = at;
                     }
+                    if self.first && self.head.lines == 0 && self.is_foreign(rest) {
+                        return Err(Violation::Cut);
+                    }
                     self.head_line(rest).ok_or(Violation::Head(head_at))?
                 }
                 State::Body(left) | State::ChunkData(left) => {
@@ -84,7 +89,7 @@ impl Framing {
                     taken
                 }
                 State::ChunkSize | State::ChunkEnd | State::Trailers(_) => {
-                    self.chunk_line(rest).ok_or(Violation::Body)?
+                    self.chunk_line(rest).ok_or(Violation::Cut)?
                 }
                 State::Held => return Ok(at),
                 State::Overlong => rest.len(),
@@ -116,6 +121,18 @@ impl Framing {
     #[must_use]
     pub fn is_in_sized_body(&self) -> bool {
         matches!(self.state, State::Body(_))
+    }
+
+    /// Whether the bytes complete a first line that no version of HTTP/1 could begin with. Who speaks
+    /// another protocol would not understand an answer.
+    fn is_foreign(&self, bytes: &[u8]) -> bool {
+        let Some(end) = memchr(b'\n', bytes) else { return false };
+        let blank = self.line.is_empty() && end <= 1;
+        let names_http = |text: &[u8]| text.windows(5).any(|five| five == b"HTTP/");
+        if self.line.is_empty() {
+            return !blank && !names_http(&bytes[..end]);
+        }
+        !names_http(&[&self.line[..], &bytes[..end]].concat())
     }
 
     fn after_data(&mut self) {
@@ -176,6 +193,7 @@ impl Framing {
     }
 
     fn end_head(&mut self) {
+        self.first = false;
         let head = std::mem::take(&mut self.head);
         self.state = match (head.chunked, head.content_length) {
             (true, _) => State::ChunkSize,
@@ -225,6 +243,9 @@ impl Head {
         }
         let colon = memchr(b':', text)?;
         let (name, value) = (&text[..colon], text[colon + 1..].trim_ascii());
+        if name.last().is_none_or(u8::is_ascii_whitespace) {
+            return None;
+        }
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade |= value.eq_ignore_ascii_case(b"websocket");

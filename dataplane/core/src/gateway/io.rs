@@ -141,7 +141,7 @@ impl ClientIo {
                     out.put_slice(&POISON[..POISON.len().min(out.remaining())]);
                     self.watch = Watch::Poisoned;
                 }
-                (_, Err(Violation::Body)) => return Err(io::ErrorKind::InvalidData.into()),
+                (_, Err(Violation::Cut)) => return Err(io::ErrorKind::InvalidData.into()),
             },
         }
         Ok(())

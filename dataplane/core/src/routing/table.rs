@@ -93,6 +93,7 @@ pub struct Table {
     pub revisions: Registry,
     ingresses: Mutex<HashMap<Arc<str>, Record>>,
     held: RwLock<Held>,
+    configured: watch::Sender<bool>,
 }
 
 impl Table {
@@ -105,6 +106,7 @@ impl Table {
             revisions,
             ingresses: Mutex::default(),
             held: RwLock::default(),
+            configured: watch::Sender::new(false),
         }
     }
 
@@ -120,7 +122,14 @@ impl Table {
     /// Whether a configuration was ever received.
     #[must_use]
     pub fn is_configured(&self) -> bool {
-        !self.held.read().epoch.is_empty()
+        *self.configured.borrow()
+    }
+
+    /// Waits for the first configuration; whether it came in time.
+    pub async fn configured_within(&self, patience: Duration) -> bool {
+        let mut configured = self.configured.subscribe();
+        let came = configured.wait_for(|configured| *configured);
+        matches!(tokio::time::timeout(patience, came).await, Ok(Ok(_)))
     }
 
     /// What is held.
