@@ -70,7 +70,7 @@ def process_statuses(settings: Settings) -> tuple[ProcessStatus, ...]:
     probes: dict[str, Callable[[], bool]] = {
         "server": lambda: _ok(get_unix(paths.api_socket, "/readyz")),
         "node": lambda: _ok(get_unix(paths.node_socket, "/v1/status")),
-        "dataplane": lambda: _ok(get_tcp("127.0.0.1", settings.metrics_port, "/healthz")),
+        "dataplane": lambda: _ok(get_tcp("127.0.0.1", settings.metrics_port, "/readyz")),
     }
     return tuple(
         ProcessStatus(

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, LOCATION};
 use http::request::Parts;
@@ -13,7 +14,7 @@ use hyper::body::Incoming;
 use super::client::Client;
 use super::error::{plain, Failure};
 use super::forward::{forward, Outbound};
-use super::headers::{set_request, strip_request};
+use super::headers::{join_cookies, set_request, strip_request};
 use super::record::Record;
 use super::websocket;
 use super::{Gateway, Reply};
@@ -22,6 +23,8 @@ use crate::routing::{authority_of, normal_host, HostRoutes};
 use crate::upstream::{RequestBody, RequestHead};
 
 const MAX_TARGET: usize = 8 * 1024;
+/// The parser of HTTP/1.1 has the same limit.
+const MAX_FIELDS: usize = 100;
 const PROBE: &str = "k-network-probe";
 const HASH: &str = "k-network-hash";
 
@@ -40,6 +43,9 @@ fn random() -> u32 {
     })
 }
 
+/// How long a request waits for the first configuration after a start.
+const STARTING: Duration = Duration::from_secs(5);
+
 /// What a request turned out to be.
 enum Routed {
     /// To be sent to a replica of this revision.
@@ -54,13 +60,17 @@ pub(super) async fn handle(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Response<Reply> {
+    if !gateway.table.is_configured() {
+        // A moment after the start: better late than refused. Routing gives the refusal.
+        gateway.table.configured_within(STARTING).await;
+    }
     let (parts, body) = request.into_parts();
     let mut record = Record::begin(Arc::clone(&gateway), Arc::clone(&client), &parts);
     let switch = parts.extensions.get::<hyper::upgrade::OnUpgrade>().is_some();
     let response = match route(&gateway, &client, parts, RequestBody::from(body)) {
         Ok(Routed::Forward(revision, outbound)) => {
             record.at_revision(&revision);
-            let answered = if outbound.websocket {
+            let answered = if outbound.upgrade.is_some() {
                 Box::pin(websocket::open(&gateway, record, revision, outbound)).await
             } else {
                 forward(&gateway, record, &revision, outbound).await
@@ -100,6 +110,9 @@ fn route(
     if target.len() > MAX_TARGET {
         return Err(Failure::TargetTooLong);
     }
+    if parts.headers.len() > MAX_FIELDS {
+        return Err(Failure::TooManyFields);
+    }
     let authority = authority_of(parts.version, &parts.uri, &parts.headers)
         .map_err(|bad| Failure::Malformed(bad.0))?;
     let host = normal_host(authority).map_err(|bad| Failure::Malformed(bad.0))?;
@@ -117,12 +130,15 @@ fn route(
     let split = path.choose(random).ok_or(Failure::UnknownRevision)?;
     let host = original_host(&parts, authority)?;
     let asked = strip_request(&mut parts.headers);
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
     set_request(&mut parts.headers, client, &host, path, split);
     let websocket = asked.websocket && parts.version == Version::HTTP_11;
     if websocket && (parts.method != Method::GET || !matches!(body, RequestBody::Empty)) {
         return Err(Failure::Malformed("a WebSocket is opened by a GET without a body"));
     }
-    let upgrade = parts.extensions.remove();
+    let upgrade = parts.extensions.remove().filter(|_| websocket);
     parts.headers.insert(HOST, path.rewrite_host.clone().unwrap_or(host));
     let outbound = Outbound {
         head: RequestHead {
@@ -133,8 +149,8 @@ fn route(
         body,
         client: Arc::clone(client),
         interim: parts.version == Version::HTTP_11,
+        repeated: false,
         trailers: asked.trailers,
-        websocket,
         upgrade,
     };
     Ok(Routed::Forward(Arc::clone(&split.revision), outbound))
