@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::backend::{ok, Backend};
 use common::client::{get, Client};
 use common::{replica, revision, Bed, HOST};
@@ -64,14 +66,31 @@ async fn bodies_pass_both_ways() {
 
 #[tokio::test]
 async fn what_is_not_known_is_404_and_without_configuration_503() {
+    let began = Instant::now();
     let backend = Backend::answering(|_| async { ok("hi") }).await;
     let mut bed = Bed::start().await;
-    let answer = get(bed.external, HOST, "/").await;
-    assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    for _ in 0..2 {
+        let answer = get(bed.external, HOST, "/").await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "waits after the start only");
     let known = revision("default/hello-1", vec![replica("r1", backend.address)]);
     bed.configure(vec![common::ingress(&[(100, "default/hello-1")])], vec![known]).await;
     assert_eq!(get(bed.external, HOST, "/").await.status, 200);
     assert_eq!(get(bed.external, "other.localhost", "/").await.status, 404);
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_come_before_the_first_configuration_wait_for_it() {
+    let backend = Backend::saying("hi").await;
+    let mut bed = Bed::start().await;
+    let mut early = Client::connect(bed.external).await;
+    early.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let known = revision("default/hello-1", vec![replica("r1", backend.address)]);
+    bed.configure(vec![common::ingress(&[(100, "default/hello-1")])], vec![known]).await;
+    assert_eq!(early.answer().await.status, 200);
     bed.stop().await;
 }

@@ -333,7 +333,7 @@ async fn a_client_that_does_not_read_cannot_hold_a_slot_beyond_the_timeout() {
         common::backend::read_head(&mut stream).await.unwrap();
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
         let _ = stream.write_all(head).await;
-        while stream.write_all(&[0; 64 * 1024]).await.is_ok() {}
+        while stream.write_all(&[0; 8 * 1024]).await.is_ok() {}
     })
     .await;
     let mut short = revision(KEY, vec![replica("r1", endless.address)]);

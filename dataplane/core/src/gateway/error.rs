@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Method,
     /// 414 and close.
     TargetTooLong,
+    /// 431 and close.
+    TooManyFields,
     /// 404.
     UnknownHost,
     /// 404.
@@ -40,6 +42,9 @@ impl Failure {
             Self::Malformed(text) => (StatusCode::BAD_REQUEST, text),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served"),
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "the request target is too long"),
+            Self::TooManyFields => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields")
+            }
             Self::UnknownHost => (StatusCode::NOT_FOUND, "no service has this host"),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "no service has this path"),
             Self::Probe => (StatusCode::BAD_REQUEST, "a probe request must name a hash"),
@@ -55,7 +60,7 @@ impl Failure {
         let mut response = plain(status, text);
         let headers = response.headers_mut();
         match self {
-            Self::Malformed(_) | Self::TargetTooLong => {
+            Self::Malformed(_) | Self::TargetTooLong | Self::TooManyFields => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::NotConfigured | Self::UnknownRevision => {

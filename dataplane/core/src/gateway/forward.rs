@@ -30,9 +30,11 @@ pub(super) struct Outbound {
     pub(super) client: Arc<Client>,
     /// The client understands interim responses, and we can send them.
     pub(super) interim: bool,
+    /// It was sent to a replica before, which broke the connection.
+    pub(super) repeated: bool,
     /// The client takes trailers.
     pub(super) trailers: bool,
-    pub(super) websocket: bool,
+    /// The client asks for a web socket.
     pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
@@ -187,9 +189,15 @@ async fn over_http1(gateway: &Arc<Gateway>, turn: &mut Turn, outbound: &mut Outb
             Ok(Err(broken)) => broken,
         };
         // A connection from the pool may have been closed by the replica meanwhile.
-        let again = reused && broken.silent && (broken.unsent || repeatable);
+        let again = broken.silent && (broken.unsent || repeatable);
         match broken.body {
-            Some(untouched) if again => body = untouched,
+            Some(untouched) if again && reused => body = untouched,
+            // The replica died of it or with it. Another may do better, but only one.
+            Some(untouched) if again && !outbound.repeated => {
+                report(gateway, &turn.lease, &broken.cause.to_string());
+                outbound.repeated = true;
+                return Attempt::Again(untouched);
+            }
             _ => return Attempt::Failed(broke(gateway, &turn.lease, &broken.cause)),
         }
     }

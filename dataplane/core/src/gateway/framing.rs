@@ -291,3 +291,76 @@ fn chunk_size(text: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(&text[..digits]).ok()?;
     u64::from_str_radix(digits, 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Framing, Violation};
+
+    const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\n";
+
+    /// Feeds in pieces; how much was taken before something was wrong or held.
+    fn feed(text: &str, step: usize) -> (usize, Result<(), Violation>, Framing) {
+        let mut framing = Framing::default();
+        let mut taken = 0;
+        for piece in text.as_bytes().chunks(step) {
+            match framing.feed(piece) {
+                Ok(count) => {
+                    taken += count;
+                    if count < piece.len() {
+                        return (taken, Ok(()), framing);
+                    }
+                }
+                Err(violation) => return (taken, Err(violation), framing),
+            }
+        }
+        (taken, Ok(()), framing)
+    }
+
+    #[test]
+    fn messages_follow_one_another_however_they_are_cut() {
+        let text = format!(
+            "{POST}Content-Length: 5\r\n\r\nhello{POST}Transfer-Encoding: Chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\
+             T: 1\r\n\r\n\r\n{POST}Content-Length: 0\r\n\r\n{POST}\r\n"
+        );
+        for step in 1..text.len() {
+            let (taken, result, framing) = feed(&text, step);
+            assert_eq!((taken, result), (text.len(), Ok(())), "step {step}");
+            assert!(!framing.is_in_head() && !framing.is_held() && !framing.is_in_sized_body());
+        }
+        let (_, _, framing) = feed(&format!("{POST}Content-Length: 5\r\n\r\nhell"), 1000);
+        assert!(framing.is_in_sized_body());
+        let (_, _, framing) = feed("POST / HT", 1000);
+        assert!(framing.is_in_head());
+    }
+
+    #[test]
+    fn only_a_websocket_without_a_body_is_held() {
+        for (fields, held) in [
+            ("Upgrade: websocket\r\n", true),
+            ("Upgrade: WebSocket\r\nContent-Length: 0\r\n", true),
+            ("Upgrade: websocket\r\nContent-Length: 3\r\n", false),
+            ("Upgrade: h2c\r\n", false),
+        ] {
+            let head = format!("{POST}{fields}\r\n");
+            let (taken, result, mut framing) = feed(&format!("{head}abc"), 1000);
+            assert_eq!(result, Ok(()), "{fields}");
+            assert_eq!(framing.is_held(), held, "{fields}");
+            if held {
+                assert_eq!(taken, head.len());
+                assert_eq!(framing.feed(b"more"), Ok(0));
+                framing.resume();
+                assert_eq!(framing.feed(b"GET / HTTP/1.1\r\n\r\n"), Ok(18));
+            }
+        }
+    }
+
+    #[test]
+    fn a_violation_tells_where_its_head_began() {
+        let good = format!("{POST}Content-Length: 2\r\n\r\nhi");
+        let bad = format!("{good}{POST}X: 1\n\r\n");
+        assert_eq!(feed(&bad, 1000).1, Err(Violation::Head(good.len())));
+        assert_eq!(feed("\x16\x03\x01\n", 1000).1, Err(Violation::Cut));
+        let chunks = format!("{POST}Transfer-Encoding: chunked\r\n\r\nxyz\r\n");
+        assert_eq!(feed(&chunks, 1000).1, Err(Violation::Cut));
+    }
+}

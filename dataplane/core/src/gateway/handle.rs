@@ -43,7 +43,7 @@ fn random() -> u32 {
     })
 }
 
-/// How long a request waits for the first configuration after a start.
+/// How long after the start requests wait for the first configuration.
 const STARTING: Duration = Duration::from_secs(5);
 
 /// What a request turned out to be.
@@ -62,7 +62,7 @@ pub(super) async fn handle(
 ) -> Response<Reply> {
     if !gateway.table.is_configured() {
         // A moment after the start: better late than refused. Routing gives the refusal.
-        gateway.table.configured_within(STARTING).await;
+        Box::pin(gateway.table.configured_by(gateway.began + STARTING)).await;
     }
     let (parts, body) = request.into_parts();
     let mut record = Record::begin(Arc::clone(&gateway), Arc::clone(&client), &parts);

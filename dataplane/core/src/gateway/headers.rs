@@ -2,8 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
-    HeaderMap, HeaderName, HeaderValue, CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    HeaderMap, HeaderName, HeaderValue, CONNECTION, COOKIE, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::client::Client;
@@ -130,6 +130,18 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     }
 }
 
+/// HTTP/2 may send a cookie in pieces; everybody else expects one field.
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    if pieces.next().is_none() || pieces.next().is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Puts on who asked for which host, then what the route says; the share's word is the last.
 pub(super) fn set_request(
     headers: &mut HeaderMap,
@@ -171,7 +183,7 @@ fn forwarded(ip: &HeaderValue, host: &HeaderValue) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{forwarded, strip_request, strip_response, Asked};
+    use super::{forwarded, join_cookies, strip_request, strip_response, Asked};
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -246,6 +258,16 @@ mod tests {
         ]);
         strip_response(&mut map);
         assert_eq!(names(&map), ["content-type", "trailer"]);
+    }
+
+    #[test]
+    fn cookies_in_pieces_are_joined() {
+        let mut map = headers(&[("cookie", "a=1"), ("x", "1"), ("cookie", "b=2; c=3")]);
+        join_cookies(&mut map);
+        assert_eq!(map.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+        let mut one = headers(&[("cookie", "a=1")]);
+        join_cookies(&mut one);
+        assert_eq!(one["cookie"], "a=1");
     }
 
     #[test]

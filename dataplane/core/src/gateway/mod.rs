@@ -19,6 +19,7 @@ mod websocket;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{watch, Notify, Semaphore};
 
@@ -39,6 +40,7 @@ pub struct Gateway {
     /// One line per request, if wanted.
     pub access_log: Option<Arc<AccessLog>>,
     outbox: Outbox,
+    began: Instant,
     places: Arc<Semaphore>,
     closing: AtomicBool,
     close: watch::Sender<bool>,
@@ -60,6 +62,7 @@ impl Gateway {
             counters: Arc::default(),
             access_log,
             outbox,
+            began: Instant::now(),
             places: Arc::new(Semaphore::new(connections)),
             closing: AtomicBool::new(false),
             close: watch::channel(false).0,

@@ -20,6 +20,8 @@ use crate::routing::Table;
 /// Messages that wait for the server. When full, the newest is dropped: all that pass here are
 /// repeated (demand, statistics) or advice (faults).
 const OUTBOX: usize = 1_024;
+/// Larger frames are not handled among requests.
+const LARGE_FRAME: usize = 256 * 1024;
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where to put what the server should hear.
@@ -136,25 +138,29 @@ async fn listen(
         if let Err(error) = read_frame(&mut reader, &mut body).await {
             return (error, false);
         }
-        let message = match ToDataplane::decode(&body) {
-            Ok(message) => message,
-            Err(error) => return (FrameError::Json(error), false),
+        let handled = if body.len() > LARGE_FRAME {
+            // A whole table takes milliseconds, which no request should wait for.
+            let (table, body) = (Arc::clone(&table), std::mem::take(&mut body));
+            let handled = tokio::task::spawn_blocking(move || handle(&table, &body)).await;
+            handled.unwrap_or_else(|panic| {
+                Err((FrameError::Io(std::io::Error::other(panic.to_string())), true))
+            })
+        } else {
+            handle(&table, &body)
         };
-        if body.capacity() > 1024 * 1024 {
-            body = Vec::new();
-        }
-        match handle(&table, message) {
-            Ok(answer) => {
-                if let Some(answer) = answer {
-                    let _ = answers.send(answer);
-                }
+        match handled {
+            Ok(Some(answer)) => {
+                let _ = answers.send(answer);
             }
-            Err(error) => return (error, true),
+            Ok(None) => {}
+            Err(failed) => return failed,
         }
     }
 }
 
-fn handle(table: &Table, message: ToDataplane) -> Result<Option<FromDataplane>, FrameError> {
+/// The answer, if any; else why the session ends and whether the next starts over.
+fn handle(table: &Table, body: &[u8]) -> Result<Option<FromDataplane>, (FrameError, bool)> {
+    let message = ToDataplane::decode(body).map_err(|error| (FrameError::Json(error), false))?;
     let ack = |table: &Table| {
         let held = table.held();
         Some(FromDataplane::Ack(Ack { epoch: held.epoch, version: held.version }))
@@ -167,7 +173,7 @@ fn handle(table: &Table, message: ToDataplane) -> Result<Option<FromDataplane>, 
         ToDataplane::Delta(delta) => {
             table.apply(&delta, Instant::now()).map_err(|gap| {
                 let text = format!("version {} follows {}", gap.came, gap.held);
-                FrameError::Io(std::io::Error::other(text))
+                (FrameError::Io(std::io::Error::other(text)), true)
             })?;
             Ok(ack(table))
         }

@@ -3,8 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -94,7 +95,9 @@ pub struct Table {
     pub revisions: Registry,
     ingresses: Mutex<HashMap<Arc<str>, Record>>,
     held: RwLock<Held>,
-    configured: watch::Sender<bool>,
+    configured: AtomicBool,
+    /// Tells those who wait for `configured`.
+    first: watch::Sender<bool>,
 }
 
 impl Table {
@@ -107,7 +110,8 @@ impl Table {
             revisions,
             ingresses: Mutex::default(),
             held: RwLock::default(),
-            configured: watch::Sender::new(false),
+            configured: AtomicBool::new(false),
+            first: watch::Sender::new(false),
         }
     }
 
@@ -123,14 +127,14 @@ impl Table {
     /// Whether a configuration was ever received.
     #[must_use]
     pub fn is_configured(&self) -> bool {
-        *self.configured.borrow()
+        self.configured.load(Ordering::Acquire)
     }
 
-    /// Waits for the first configuration, no longer than `patience`.
-    pub async fn configured_within(&self, patience: Duration) {
-        let mut configured = self.configured.subscribe();
-        let came = configured.wait_for(|configured| *configured);
-        drop(tokio::time::timeout(patience, came).await);
+    /// Waits for the first configuration, no longer than until `deadline`.
+    pub async fn configured_by(&self, deadline: Instant) {
+        let mut first = self.first.subscribe();
+        let came = first.wait_for(|came| *came);
+        drop(tokio::time::timeout_at(deadline.into(), came).await);
     }
 
     /// What is held.
@@ -162,7 +166,8 @@ impl Table {
             }
         }
         *self.held.write() = Held { epoch: snapshot.epoch.clone(), version: snapshot.version };
-        self.configured.send_replace(true);
+        self.configured.store(true, Ordering::Release);
+        self.first.send_replace(true);
     }
 
     /// Applies a change. Revisions come first and go last, so that no route is without its revision.

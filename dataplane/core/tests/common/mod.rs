@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use peers::{Node, Server};
 
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(10);
 pub const HOST: &str = "hello.default.localhost";
 
 /// A running data plane and its peers.
