@@ -14,4 +14,9 @@ if ! command -v cc >/dev/null 2>&1; then
     apt-get update -qq && apt-get install -y -qq gcc libc6-dev >/dev/null
 fi
 echo "building the data plane (a few minutes the first time)"
-VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/maturin" develop --release --quiet
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! VIRTUAL_ENV=$(cd "$venv" && pwd) "$venv/bin/maturin" develop --release >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+fi
