@@ -172,6 +172,19 @@ class Node:
 
         await until(answers, "the agent answers")
 
+    async def fetch(self, address: str) -> str:
+        """What the pod's web server answers, once it listens."""
+        found: list[str] = []
+
+        async def answered() -> bool:
+            url = f"http://{address}:8080/"
+            done = await asyncio.to_thread(self.command, "busybox", "wget", "-q", "-O", "-", url)
+            found[:] = [done.stdout]
+            return done.returncode == 0
+
+        await until(answered, f"{address} answers", 10)
+        return found[0]
+
     async def logs(self, name: str, query: str = "") -> str:
         return (await self.request(f"/v1/pods/default/{name}/logs?{query}"))[1].decode()
 

@@ -111,10 +111,7 @@ async def test_a_parked_sandbox_is_activated_drained_and_parked_again():
             assert answer["type"] == "activated", answer
             assert answer["timings"]["parked"] is True
             replica = answer["replica"]
-            got = node.command(
-                "busybox", "wget", "-q", "-O", "-", f"http://{replica['address']}:8080/"
-            )
-            assert got.stdout == "hello\n"
+            assert await node.fetch(replica["address"]) == "hello\n"
             name = await activated_pod(node)
             assert name.startswith("hello-00001-deployment-abc-")
             pod = await node.wait_pod(name, ready, "Ready")

@@ -18,11 +18,14 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 SCRIPT = Path(__file__).parent / "crashing_node.py"
 
 
-def start_crashing(node: Node, lines: int) -> None:
+async def start_crashing(node: Node, lines: int) -> None:
+    (node.root / "armed").unlink(missing_ok=True)
     node.process = subprocess.Popen(
         [sys.executable, str(SCRIPT), str(node.settings.paths.settings), str(lines)],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
+    await node.ready()
+    (node.root / "armed").touch()
 
 
 async def crashed(node: Node) -> str:
@@ -44,7 +47,8 @@ async def nothing_left(node: Node) -> None:
         await until(empty, "no sandbox is left", 10)
     except AssertionError as error:
         raise AssertionError(f"{await node.sandboxes()}\n{node.log_text()[-3000:]}") from error
-    assert list((node.root / "node" / "sandboxes").iterdir()) == []
+    # Two spares may be there, or still on their way.
+    assert len(list((node.root / "node" / "sandboxes").iterdir())) <= 2
 
 
 async def test_each_step_of_starting_and_ending_a_pod():
@@ -52,8 +56,8 @@ async def test_each_step_of_starting_and_ending_a_pod():
         seen = []
         for lines in range(1, 12):
             name = f"pod-{lines}"
+            await start_crashing(node, lines)
             await node.create(name, "exec httpd -f -p 8080 -h /www")
-            start_crashing(node, lines)
             # The lines up to 7 are written while it starts, the others while it ends.
             if lines > 7:
                 await node.wait_pod(name, ready, "Ready")
@@ -65,10 +69,7 @@ async def test_each_step_of_starting_and_ending_a_pod():
             if lines <= 7:
                 pod = await node.wait_pod(name, ready, f"Ready after {seen[-1]}")
                 assert pod.status.container_statuses[0].restart_count == 0
-                got = node.command(
-                    "busybox", "wget", "-q", "-O", "-", f"http://{pod.status.pod_ip}:8080/"
-                )
-                assert got.stdout == "hello\n"
+                assert await node.fetch(pod.status.pod_ip) == "hello\n"
                 await node.client.delete(POD, Key("default", name), grace_s=1)
             await node.wait_gone(name)
             await nothing_left(node)
@@ -78,14 +79,13 @@ async def test_each_step_of_starting_and_ending_a_pod():
 
 async def test_each_step_of_an_activation():
     async with running_node(start=False) as node:
-        for lines in (6, 7, 8):
+        for lines in (1, 2, 3):
             node.start()
             await node.ready()
             await node.client.create(REPLICA_SET, replica_set(f"hello-{lines}"))
             await wait_parked(node)
             node.kill(signal.SIGTERM)
-            start_crashing(node, lines - 5)
-            await node.ready()
+            await start_crashing(node, lines)
             async with gateway(node) as peer:
                 peer.send(type="activate", id=1, revision="default/hello-00001")
                 told = await crashed(node)

@@ -142,10 +142,7 @@ async def test_the_agent_can_be_killed_at_any_time():
         before = {one["id"]: one["containers"][0]["pid"] for one in await node.sandboxes()}
         node.kill(signal.SIGKILL)
 
-        answer = node.command(
-            "busybox", "wget", "-q", "-O", "-", f"http://{pod.status.pod_ip}:8080/"
-        )
-        assert answer.stdout == "hello\n", answer.stderr
+        assert await node.fetch(pod.status.pod_ip) == "hello\n"
         # No supervisor here: what ends meanwhile ends unseen.
         ended = [pid for pid in before.values() if b"sleep 1" in _cmdline(pid)]
         await until(lambda: _all_gone(ended), "one ended while nobody watched")

@@ -17,10 +17,7 @@ async def test_a_pod_runs_gets_an_address_and_ends_without_a_trace():
         assert status.container_id.startswith("runc://")
         assert status.image_id.startswith("knarr.local/test/busybox@sha256:")
         assert (status.restart_count, status.started) == (0, True)
-        answer = node.command(
-            "busybox", "wget", "-q", "-O", "-", f"http://{pod.status.pod_ip}:8080/"
-        )
-        assert answer.stdout == "hello\n", answer.stderr
+        assert await node.fetch(pod.status.pod_ip) == "hello\n"
         assert await node.logs("web") == "started\n"
 
         await node.client.delete(POD, Key("default", "web"))

@@ -5,6 +5,7 @@ half-made one and ending a running one are the same thing.
 """
 
 import asyncio
+import logging
 import random
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -31,7 +32,9 @@ from knarr.node.threads import in_thread, settled
 from knarr.node.volumefiles import Owner, drop_volume, make_volume
 from knarr.node.volumes import Files, VolumeContent
 
+LOG = logging.getLogger(__name__)
 _TRAVERSABLE = 0o711
+_SPARE_DELAY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class SandboxRequest:
     volumes: Mapping[str, VolumeContent] = field(default_factory=dict)
 
 
+_NOBODY = SandboxRequest(Identity(namespace="", name=""))
+
+
 @dataclass(slots=True)
 class SandboxHost:
     """Makes and removes sandboxes.
 
     Attributes:
         sandboxes: all that exist, by id, those included that are being removed.
+        spares: namespaces and networks without a Pod; they cost most of the time that is not the runtime's.
         crash_point: for tests: called after each line of an intent log.
     """
 
@@ -64,6 +71,8 @@ class SandboxHost:
     rng: random.Random
     crash_point: CrashPoint | None = None
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+    spares: list[Sandbox] = field(default_factory=list)
+    spare_taken: asyncio.Event = field(default_factory=asyncio.Event)
 
     def prepare(self) -> None:
         """Make the directories that everything else is put into. Idempotent."""
@@ -75,14 +84,32 @@ class SandboxHost:
             path.chmod(0o700)
 
     def plan(self, request: SandboxRequest) -> Sandbox:
-        """Give a sandbox its id and address and record both; nothing else exists yet.
+        """Give a sandbox its id and address and record both; a spare brings its own.
 
         Raises:
             AddressesExhausted: too many sandboxes.
         """
+        sandbox = self.spares.pop() if self.spares and not request.shared_ipc else None
+        if sandbox is None:
+            sandbox = self._plan(request)
+        else:
+            sandbox.record = self._record(request, sandbox.id, sandbox.record.index)
+            sandbox.identity = request.identity
+            write_record(sandbox.paths, sandbox.record)
+            self.spare_taken.set()
+        self.sandboxes[sandbox.id] = sandbox
+        return sandbox
+
+    def _plan(self, request: SandboxRequest) -> Sandbox:
         index = self.addresses.take()
-        record = SandboxRecord(
-            id=f"{self.rng.getrandbits(64):016x}",
+        record = self._record(request, f"{self.rng.getrandbits(64):016x}", index)
+        paths = self.layout.sandbox(record.id)
+        write_record(paths, record)
+        return self._sandbox(record, request.identity)
+
+    def _record(self, request: SandboxRequest, identifier: str, index: int) -> SandboxRecord:
+        return SandboxRecord(
+            id=identifier,
             index=index,
             address=self.addresses.address(index),
             boot=self.launcher.machine.boot,
@@ -93,19 +120,38 @@ class SandboxHost:
             fingerprint=request.fingerprint,
             shared_ipc=request.shared_ipc,
         )
-        paths = self.layout.sandbox(record.id)
-        write_record(paths, record)
-        return self._hold(record, paths, request.identity)
 
-    def _hold(self, record: SandboxRecord, paths: SandboxPaths, identity: Identity) -> Sandbox:
-        sandbox = Sandbox(record, paths, StepLog(paths.steps, self.crash_point), identity)
-        self.sandboxes[record.id] = sandbox
-        return sandbox
+    def _sandbox(self, record: SandboxRecord, identity: Identity) -> Sandbox:
+        paths = self.layout.sandbox(record.id)
+        return Sandbox(record, paths, StepLog(paths.steps, self.crash_point), identity)
+
+    async def keep_spares(self, count: int) -> None:
+        """Keep namespaces and networks ready for sandboxes to come, until cancelled.
+
+        A spare that is taken is replaced when the start that took it is over. What is left of spares when the
+        agent ends is undone by the next one: their log says that they are not whole.
+        """
+        while True:
+            while len(self.spares) < count:
+                sandbox = self._plan(_NOBODY)
+                sandbox.log.write(Step(op="begin", step="sandbox"))
+                try:
+                    await in_thread(lambda: self._make_namespaces(sandbox))  # noqa: B023 - awaited
+                    await in_thread(lambda: self._connect(sandbox))  # noqa: B023 - awaited
+                except OSError as error:
+                    LOG.warning("a spare sandbox cannot be made: %s", error)
+                    await self.remove(sandbox)
+                    break
+                self.spares.append(sandbox)
+            self.spare_taken.clear()
+            await self.spare_taken.wait()
+            await asyncio.sleep(_SPARE_DELAY_S)
 
     def recall(self, record: SandboxRecord, identity: Identity) -> Sandbox:
         """Hold a sandbox that an earlier agent made; its address is taken from now on."""
         self.addresses.claim(record.index)
-        return self._hold(record, self.layout.sandbox(record.id), identity)
+        sandbox = self.sandboxes[record.id] = self._sandbox(record, identity)
+        return sandbox
 
     @asynccontextmanager
     async def realise(self, sandbox: Sandbox, request: SandboxRequest) -> AsyncIterator[None]:
@@ -116,25 +162,33 @@ class SandboxHost:
         Raises:
             OSError: the machine refused; ``remove`` undoes what was made.
         """
-        sandbox.log.write(Step(op="begin", step="sandbox"))
-        await in_thread(lambda: self._make(sandbox, request))
-        connecting = asyncio.get_running_loop().run_in_executor(None, self._connect, sandbox)
-        try:
+        if sandbox.connected:
+            await in_thread(lambda: self._make_volumes(sandbox, request))
             yield
-        finally:
-            await settled(connecting)
-            failure = connecting.exception()
-        if failure is not None:
-            raise failure
+        else:
+            sandbox.log.write(Step(op="begin", step="sandbox"))
+            await in_thread(lambda: self._make(sandbox, request))
+            connecting = asyncio.get_running_loop().run_in_executor(None, self._connect, sandbox)
+            try:
+                yield
+            finally:
+                await settled(connecting)
+                failure = connecting.exception()
+            if failure is not None:
+                raise failure
         sandbox.log.write(Step(op="done", step="sandbox"))
 
     def _connect(self, sandbox: Sandbox) -> None:
         record = sandbox.record
         self.network.attach(record.index, record.address, sandbox.paths.network_namespace)
+        sandbox.connected = True
 
     def _make(self, sandbox: Sandbox, request: SandboxRequest) -> None:
+        self._make_namespaces(sandbox)
+        self._make_volumes(sandbox, request)
+
+    def _make_namespaces(self, sandbox: Sandbox) -> None:
         paths, record = sandbox.paths, sandbox.record
-        base = id_base(record.index)
         paths.mounts.mkdir(parents=True)
         paths.mounts.chmod(_TRAVERSABLE)
         (paths.mounts / "rootfs").mkdir(mode=_TRAVERSABLE)
@@ -142,11 +196,15 @@ class SandboxHost:
             user=paths.user_namespace,
             network=paths.network_namespace,
             ipc=paths.ipc_namespace if record.shared_ipc else None,
-            base=base,
+            base=id_base(record.index),
         )
+
+    def _make_volumes(self, sandbox: Sandbox, request: SandboxRequest) -> None:
+        base = id_base(sandbox.record.index)
         owner = Owner(base, base + request.fs_group if request.fs_group else base)
         for name, content in request.volumes.items():
-            make_volume(paths.volume(name, in_memory=isinstance(content, Files)), content, owner)
+            directory = sandbox.paths.volume(name, in_memory=isinstance(content, Files))
+            make_volume(directory, content, owner)
 
     def bind(self, sandbox: Sandbox, identity: Identity) -> None:
         """From now on the sandbox serves this Pod."""

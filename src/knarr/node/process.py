@@ -46,6 +46,7 @@ LOG = logging.getLogger(__name__)
 
 EX_CONFIG = 78
 _SWEEP_S = 10.0
+_SPARES = 2
 
 
 async def run_node(
@@ -54,6 +55,7 @@ async def run_node(
     *,
     rng: random.Random,
     crash_point: CrashPoint | None = None,
+    spares: int = _SPARES,
     started: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the agent until ``stop`` is set.
@@ -63,6 +65,7 @@ async def run_node(
         stop: ends it; containers go on.
         rng: for ids and jitter.
         crash_point: for tests, see ``record.StepLog``.
+        spares: sandboxes without a Pod that are kept ready.
         started: called once every socket listens.
 
     Raises:
@@ -94,17 +97,22 @@ async def run_node(
         for sandbox in recovered.adopted:
             parts.parker.adopt(sandbox)
         LOG.info("adopted %d sandboxes, undid %d", len(recovered.adopted), len(recovered.undone))
-        await _enter(stack, parts, NodeImages(store, puller, parts.sources), version)
+        scope = await stack.enter_async_context(TaskScope())
+        await _enter(stack, scope, parts, NodeImages(store, puller, parts.sources), version)
+        scope.start(host.keep_spares(spares), name="spares")
         started()
         await stop.wait()
 
 
 async def _enter(
-    stack: AsyncExitStack, parts: NodeParts, images: NodeImages, version: RuntimeVersion
+    stack: AsyncExitStack,
+    scope: TaskScope,
+    parts: NodeParts,
+    images: NodeImages,
+    version: RuntimeVersion,
 ) -> None:
     """Start everything, in the order in which parts need one another."""
     settings, outside = parts.settings, parts.outside
-    scope = await stack.enter_async_context(TaskScope())
     await stack.enter_async_context(parts.agent)
     await stack.enter_async_context(parts.activator)
     await stack.enter_async_context(parts.gateways.serving(parts.activator.activate))

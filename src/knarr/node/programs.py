@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from knarr.meta.errors import KnarrError
@@ -75,7 +75,12 @@ async def run(
 
 
 async def run_attached(
-    argv: Sequence[str], *, stdout: int, stderr: int, timeout_s: float = 60.0
+    argv: Sequence[str],
+    *,
+    stdout: int,
+    stderr: int,
+    environment: Mapping[str, str],
+    timeout_s: float = 60.0,
 ) -> int:
     """Run a program whose children keep the two descriptors; its exit status.
 
@@ -84,7 +89,7 @@ async def run_attached(
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            *argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=environment
         )
     except FileNotFoundError as error:
         raise ProgramError(argv, 127, f"{argv[0]} is not installed") from error

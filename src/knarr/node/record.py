@@ -223,7 +223,7 @@ def read_steps(path: Path) -> list[Step]:
 
 def write_record(paths: SandboxPaths, record: SandboxRecord) -> None:
     """Write ``record.json``; whole or not at all."""
-    paths.directory.mkdir(parents=True, mode=0o700)
+    paths.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = paths.record.with_suffix(".new")
     temporary.write_bytes(msgspec.json.encode(record))
     temporary.replace(paths.record)

@@ -13,11 +13,14 @@ from pathlib import Path
 import msgspec
 
 from knarr.node import programs
+from knarr.node.environment import DEFAULT_PATH
 from knarr.node.layout import ContainerPaths
 from knarr.node.programs import ProgramError
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIXED_IN: Mapping[tuple[int, int], int] = {(1, 3): 6, (1, 4): 3}
+_ENVIRONMENT = {"PATH": DEFAULT_PATH, "GOGC": "off"}
+"""Without garbage collection the runtime, which lives for 30 ms, makes a container 3 to 5 ms sooner."""
 _SAFE_FROM = (1, 5, 0)
 _MISSING_FIXES: tuple[tuple[tuple[int, int, int], str], ...] = (
     ((1, 1, 12), "CVE-2024-21626 (leaked descriptors; Debian 12 has a back-port)"),
@@ -108,7 +111,9 @@ class Runc:
             "create", "--bundle", str(paths.bundle), "--pid-file", str(paths.pid_file), container_id,
             log=paths.runtime_log,
         )  # fmt: skip
-        code = await programs.run_attached(argv, stdout=stdout, stderr=stderr)
+        code = await programs.run_attached(
+            argv, stdout=stdout, stderr=stderr, environment=_ENVIRONMENT
+        )
         if code:
             raise RuncError(argv, code, _last_error(paths.runtime_log))
         return int(paths.pid_file.read_text(encoding="ascii"))

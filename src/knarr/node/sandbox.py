@@ -58,6 +58,7 @@ class Sandbox:
         runs: the current run of each container by name.
         previous: the run before, for ``kubectl logs -p`` and ``lastState``.
         removing: its end was decided.
+        connected: namespaces and network exist.
     """
 
     record: SandboxRecord
@@ -67,6 +68,7 @@ class Sandbox:
     runs: dict[str, ContainerRun] = field(default_factory=dict)
     previous: dict[str, ContainerRun] = field(default_factory=dict)
     removing: bool = False
+    connected: bool = False
 
     @property
     def id(self) -> str:
