@@ -1,5 +1,7 @@
 """The data plane, in Rust (``dataplane/py``)."""
 
+__all__ = ["DataplaneFault", "run"]
+
 class DataplaneFault(Exception):
     """The data plane cannot start or go on; the text names cause and remedy."""
 
