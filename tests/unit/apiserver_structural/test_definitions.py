@@ -4,7 +4,7 @@ import pytest
 
 from knarr.apiserver.structural import (
     BadSchema,
-    ResourceVersion,
+    CrdVersion,
     cel_errors,
     cel_rules,
     completed,
@@ -299,7 +299,7 @@ def test_completed():
 
 def test_a_good_definition():
     assert definition_errors(completed(DEFINITION)) == ()
-    version = ResourceVersion(DEFINITION["spec"]["versions"][0])
+    version = CrdVersion(DEFINITION["spec"]["versions"][0])
     assert version.columns[0].cell({"spec": {"color": "red"}}, 0.0, str) == "red"
 
 
@@ -347,46 +347,46 @@ V = "spec.versions[0]"
         (
             version(lambda v: v["subresources"]["scale"].update(specReplicasPath=".status.n", statusReplicasPath="n")),
             [
-                f'{V}.subresources.scale.specReplicasPath: Invalid value: ".status.n": should be a json path under .spec',
-                f'{V}.subresources.scale.statusReplicasPath: Invalid value: "n": must be a simple json path starting with .',
+                'spec.subresources.scale.specReplicasPath: Invalid value: ".status.n": should be a json path under .spec',
+                'spec.subresources.scale.statusReplicasPath: Invalid value: "n": must be a simple json path starting with .',
             ],
         ),
         (
             version(lambda v: v["subresources"]["scale"].update(specReplicasPath="", labelSelectorPath=".x")),
             [
-                f'{V}.subresources.scale.labelSelectorPath: Invalid value: ".x": should be a json path under either',
-                f"{V}.subresources.scale.specReplicasPath: Required value",
+                'spec.subresources.scale.labelSelectorPath: Invalid value: ".x": should be a json path under either',
+                "spec.subresources.scale.specReplicasPath: Required value",
             ],
         ),
         (
             version(lambda v: v.update(additionalPrinterColumns=[{"name": "", "type": "text", "jsonPath": "spec", "format": "odd"}])),
             [
-                f'{V}.additionalPrinterColumns[0].JSONPath: Invalid value: "spec": must be a simple json path starting with .',
-                f'{V}.additionalPrinterColumns[0].format: Invalid value: "odd": must be one of byte,date',
-                f"{V}.additionalPrinterColumns[0].name: Required value",
-                f'{V}.additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string',
+                'spec.additionalPrinterColumns[0].JSONPath: Invalid value: "spec": must be a simple json path starting with .',
+                'spec.additionalPrinterColumns[0].format: Invalid value: "odd": must be one of byte,date',
+                "spec.additionalPrinterColumns[0].name: Required value",
+                'spec.additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string',
             ],
         ),
         (
             version(lambda v: v.update(additionalPrinterColumns=[{"name": "A", "jsonPath": ".a[x]"}])),
             [
-                f'{V}.additionalPrinterColumns[0].JSONPath: Invalid value: ".a[x]": invalid array index x',
-                f"{V}.additionalPrinterColumns[0].type: Required value: must be one of",
+                'spec.additionalPrinterColumns[0].JSONPath: Invalid value: ".a[x]": invalid array index x',
+                "spec.additionalPrinterColumns[0].type: Required value: must be one of",
             ],
         ),
         (
             version(lambda v: v.update(selectableFields=[{"jsonPath": ".spec.n"}, {"jsonPath": ".spec.x"}, {}, {"jsonPath": "spec"}, {"jsonPath": ".a['b']"}])),
             [
-                f'{V}.selectableFields[0].jsonPath: Invalid value: ".spec.n": must point to a field of type string',
-                f'{V}.selectableFields[1].jsonPath: Invalid value: ".spec.x": is an invalid path: does not refer to a valid field',
-                f"{V}.selectableFields[2].jsonPath: Required value",
-                f'{V}.selectableFields[3].jsonPath: Invalid value: "spec": is an invalid path: expected [ or .',
-                f'{V}.selectableFields[4].jsonPath: Invalid value: ".a[\'b\']": is an invalid path: array notation',
+                'spec.selectableFields[0].jsonPath: Invalid value: ".spec.n": must point to a field of type string',
+                'spec.selectableFields[1].jsonPath: Invalid value: ".spec.x": is an invalid path: does not refer to a valid field',
+                "spec.selectableFields[2].jsonPath: Required value",
+                'spec.selectableFields[3].jsonPath: Invalid value: "spec": is an invalid path: expected [ or .',
+                'spec.selectableFields[4].jsonPath: Invalid value: ".a[\'b\']": is an invalid path: array notation',
             ],
         ),
         (
             version(lambda v: v.update(selectableFields=[{"jsonPath": ".spec.color"}] * 2)),
-            [f'{V}.selectableFields[1].jsonPath: Duplicate value: ".spec.color"'],
+            ['spec.selectableFields[1].jsonPath: Duplicate value: ".spec.color"'],
         ),
         (changed(lambda s: s.update(conversion={"strategy": "Webhook"})), ["spec.conversion.webhookClientConfig: Required value"]),
         (changed(lambda s: s.update(conversion={"strategy": "Odd"})), ["spec.conversion.strategy: Unsupported value"]),
@@ -401,6 +401,23 @@ def test_refused_definitions(definition, expected):
     assert len(found) == len(expected), found
     for text, start in zip(found, expected, strict=True):
         assert text.startswith(start), text
+
+
+def test_versions_that_differ_are_named():
+    def change(spec):
+        other = copy.deepcopy(spec["versions"][0])
+        other |= {"name": "v2", "storage": False}
+        other["schema"]["openAPIV3Schema"]["properties"]["spec"]["type"] = "text"
+        other["subresources"]["scale"]["specReplicasPath"] = "x"
+        other["additionalPrinterColumns"][0]["name"] = ""
+        other["selectableFields"] = [{"jsonPath": ".spec.n"}]
+        spec["versions"].append(other)
+
+    assert [text_of(error).partition(": ")[0] for error in definition_errors(changed(change))] == [
+        "spec.versions[1].schema.openAPIV3Schema.properties[spec].type",
+        "spec.versions[1].subresources.scale.specReplicasPath",
+        "spec.versions[1].additionalPrinterColumns[0].name",
+    ]
 
 
 def test_updates():

@@ -1,7 +1,7 @@
 import pytest
 
 from knarr.apiserver.structural import (
-    ResourceVersion,
+    CrdVersion,
     apply_defaults,
     coerce_metadata,
     drop_nulls,
@@ -298,7 +298,7 @@ VERSION = {
 
 
 def test_a_version():
-    version = ResourceVersion(VERSION)
+    version = CrdVersion(VERSION)
     assert version.name == "v1"
     assert version.has_status
     sent = {"apiVersion": "e/v1", "kind": "X", "metadata": {}, "spec": {"color": "green", "odd": 1}}
@@ -318,7 +318,7 @@ def test_a_version():
 
 
 def test_ambiguous_lists_do_not_block_other_changes():
-    version = ResourceVersion(VERSION)
+    version = CrdVersion(VERSION)
     old = {"spec": {"tags": ["a", "a"]}}
     new = {"spec": {"tags": ["a", "a"], "color": "red"}}
     assert version.errors(new, old=old) == ()
@@ -328,7 +328,7 @@ def test_ambiguous_lists_do_not_block_other_changes():
 
 
 def test_a_status():
-    version = ResourceVersion(VERSION)
+    version = CrdVersion(VERSION)
     old = {"status": {"replicas": 1}}
     new = {"status": {"replicas": "x", "tags": ["a", "a"]}}
     assert [text_of(error) for error in version.status_errors(new, old)] == [
@@ -357,13 +357,13 @@ def test_a_status():
     ],
 )
 def test_scale_fields(document, message):
-    errors = ResourceVersion(VERSION).scale.errors(document)
+    errors = CrdVersion(VERSION).scale.errors(document)
     assert len(errors) == 1
     assert text_of(errors[0]).startswith(message)
 
 
 def test_a_version_without_a_schema_keeps_everything():
-    version = ResourceVersion({"name": "v1"})
+    version = CrdVersion({"name": "v1"})
     document = {"spec": {"a": {"b": 1}}}
     assert version.admit(document) == (document, [], ())
     assert not version.has_status

@@ -1,7 +1,7 @@
 """CustomResourceDefinitions' structural schemas: pure functions on JSON documents.
 
 ``definition_errors`` judges a definition (``cel_errors`` its rules in CEL, which cannot be enforced),
-``ResourceVersion`` does everything that happens to documents of one version.
+``CrdVersion`` does everything that happens to documents of one version.
 """
 
 from knarr.apiserver.structural.checking import CEL_DETAIL, cel_errors, schema_errors
@@ -18,7 +18,7 @@ from knarr.apiserver.structural.keywords import cel_rules, unknown_keywords
 from knarr.apiserver.structural.listtypes import list_errors
 from knarr.apiserver.structural.paths import ScalePaths, scale_paths, selectable_value, written
 from knarr.apiserver.structural.pruning import coerce_metadata, prune
-from knarr.apiserver.structural.resource import Admitted, ResourceVersion
+from knarr.apiserver.structural.resource import Admitted, CrdVersion
 from knarr.apiserver.structural.schema import BadSchema, Schema, parse_schema
 from knarr.apiserver.structural.validation import MISSING, validate
 
@@ -28,9 +28,9 @@ __all__ = [
     "Admitted",
     "BadPath",
     "BadSchema",
+    "CrdVersion",
     "PathFailure",
     "PrinterColumn",
-    "ResourceVersion",
     "ScalePaths",
     "Schema",
     "apply_defaults",

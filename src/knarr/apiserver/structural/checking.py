@@ -67,12 +67,22 @@ def schema_errors(document: Any, path: str, *, has_status: bool = False) -> tupl
     if malformed:
         return tuple(malformed)
     errors = list(_root_errors(document, path, has_status=has_status))
-    structure = structural_errors(document, path)
-    errors += structure
-    if not structure:
-        errors += _default_errors(document, path)
+    if not _has_unsupported(document):
+        structure = structural_errors(document, path)
+        errors += structure
+        if not structure:
+            errors += _default_errors(document, path)
     errors += _Standard(root=True).check(document, path)
     return tuple(dict.fromkeys(errors))
+
+
+def _has_unsupported(document: Document) -> bool:
+    """Whether a schema has keywords without a structural meaning, which are refused anyway."""
+    if any(document.get(each) not in (None, "", {}) for each in _UNSUPPORTED):
+        return True
+    if isinstance(document.get("items"), list) or document.get(PRESERVE) is False:
+        return True
+    return any(_has_unsupported(part.document) for part in parts(document, ""))
 
 
 def cel_errors(document: Any, path: str) -> tuple[FieldError, ...]:
@@ -116,9 +126,6 @@ def _defaults(schema: Schema, path: str, *, inside_meta: bool) -> Errors:
         yield from _default(schema, child(path, "default"), inside_meta=inside_meta)
     if schema.items is not None:
         yield from _defaults(schema.items, child(path, "items"), inside_meta=inside_meta)
-    if isinstance(schema.additional, Schema):
-        where = child(path, "additionalProperties")
-        yield from _defaults(schema.additional, where, inside_meta=inside_meta)
     for name, inner in schema.properties.items():
         meta = inside_meta or (schema.embedded and name in META_FIELDS)
         where = key(child(path, "properties"), name)
@@ -172,12 +179,12 @@ class _Standard:
 
     def _keywords(self, document: Document, path: str) -> Errors:
         name = document.get("type") or ""
+        if name and name not in _TYPES:
+            yield not_supported(child(path, "type"), name, _TYPES)
         if name == "null":
             yield forbidden(
                 child(path, "type"), "type cannot be set to null, use nullable as an alternative"
             )
-        elif name and name not in _TYPES:
-            yield not_supported(child(path, "type"), name, _TYPES)
         if document.get("default") is not None and self.no_defaults:
             yield forbidden(child(path, "default"), f"must not be set {self.no_defaults}")
         for each in _UNSUPPORTED:

@@ -4,16 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from knarr.apiserver.structural.jsonpath import Path, PathFailure, find, parse_path
-from knarr.apiserver.structural.texts import number
+from knarr.apiserver.structural.texts import json_text, number
 from knarr.kits.clock import parse_timestamp
 
 Age = Callable[[float], str]
 """Seconds to the text of ``kubectl get``: ``5m``."""
-
-_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,7 @@ def _text(value: Any) -> str:
         case int() | float():
             return number(value)
         case _:
-            return _ENCODER.encode(value).decode()
+            return json_text(value)
 
 
 def _integer(value: Any, _now: float, _age: Age) -> object:

@@ -23,6 +23,7 @@ from knarr.apiserver.structural.texts import (
     required,
     too_many,
 )
+from knarr.apiserver.structural.validation import equal
 from knarr.meta.fielderrors import FieldError
 from knarr.meta.names import dns1035_label_problems, dns1123_subdomain_problems
 
@@ -183,14 +184,35 @@ def _conversion(conversion: Document, path: str) -> Errors:
 # Versions
 
 
+_SHARED: Final = {
+    "schema": "spec.validation",
+    "subresources": "spec.subresources",
+    "additionalPrinterColumns": "spec.additionalPrinterColumns",
+    "selectableFields": "spec.selectableFields",
+}
+"""Where Kubernetes reports problems of what all versions (or the only one) have in common."""
+
+
 def _versions(versions: list[Document]) -> Errors:
     names = [version.get("name") or "" for version in versions]
+    shared = {
+        part
+        for part in _SHARED
+        if versions and all(equal(each.get(part), versions[0].get(part)) for each in versions)
+    }
     for index, version in enumerate(versions):
         path = key("spec.versions", index)
         problems = dns1035_label_problems(names[index])
         if problems:
             yield invalid(child(path, "name"), names[index], joined(problems))
-        yield from _version(version, path)
+        yield from _deprecation(version, path)
+        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
+            yield required(child(path, "schema.openAPIV3Schema"))
+            continue
+        places = {part: child(path, part) for part in _SHARED}
+        for part in shared:
+            places[part] = _SHARED[part] if index == 0 else ""
+        yield from _version(version, places)
     if len(set(names)) != len(names):
         yield invalid("spec.versions", names, "must contain unique version names")
     if sum(1 for version in versions if version.get("storage") is True) != 1:
@@ -198,21 +220,22 @@ def _versions(versions: list[Document]) -> Errors:
         yield invalid("spec.versions", names, detail)
 
 
-def _version(version: Document, path: str) -> Errors:
+def _version(version: Document, places: Mapping[str, str]) -> Errors:
+    """What is wrong with the parts of a version; parts without a place were judged before."""
     subresources = version.get("subresources") or {}
-    yield from _deprecation(version, path)
-    schema = (version.get("schema") or {}).get("openAPIV3Schema")
-    where = child(path, "schema.openAPIV3Schema")
-    if schema is None:
-        yield required(where)
-        return
-    errors = schema_errors(schema, where, has_status=subresources.get("status") is not None)
-    yield from errors
-    yield from _scale(subresources.get("scale"), child(path, "subresources"))
-    for index, column in enumerate(version.get("additionalPrinterColumns") or []):
-        yield from _column(column, key(child(path, "additionalPrinterColumns"), index))
-    if not errors:
-        yield from _selectable(version, schema, child(path, "selectableFields"))
+    schema = version["schema"]["openAPIV3Schema"]
+    errors: tuple[FieldError, ...] = ()
+    if places["schema"]:
+        where = child(places["schema"], "openAPIV3Schema")
+        errors = schema_errors(schema, where, has_status=subresources.get("status") is not None)
+        yield from errors
+    if places["subresources"]:
+        yield from _scale(subresources.get("scale"), places["subresources"])
+    if places["additionalPrinterColumns"]:
+        for index, column in enumerate(version.get("additionalPrinterColumns") or []):
+            yield from _column(column, key(places["additionalPrinterColumns"], index))
+    if places["selectableFields"] and not errors:
+        yield from _selectable(version, schema, places["selectableFields"])
 
 
 def _deprecation(version: Document, path: str) -> Errors:

@@ -33,6 +33,7 @@ _PROPERTIES: Final = {
     "N": "0-9",
     "Nd": "0-9",
 }
+_ANCHORS: Final = {"z": "\\Z", "A": "\\A", "b": "\\b", "B": "\\B"}
 _GROUP: Final = re.compile(r"\(\?(?:P?<[A-Za-z_]\w*>|[imsU]*(?:-[imsU]+)?[:)])")
 _PLAIN_ESCAPES: Final = frozenset("abfnrtvdDsSwWAB") | frozenset(
     r"\.+*?()|[]{}^$-/ !\"#%&',:;<=>@_`~"
@@ -77,6 +78,10 @@ class _Translation:
         self._out.append(text)
         self._at += count
 
+    def _anchor(self, count: int, text: str) -> None:
+        repeated = self._pattern[self._at + count : self._at + count + 1] in tuple("*+?{")
+        self._take(count, f"(?:{text})" if repeated else text)
+
     def _step(self) -> None:
         rest = self._pattern[self._at :]
         match rest[0]:
@@ -85,7 +90,9 @@ class _Translation:
             case "[":
                 self._bracket()
             case "$":
-                self._take(1, "\\Z")
+                self._anchor(1, "\\Z")
+            case "^":
+                self._anchor(1, "^")
             case "(" if rest.startswith("(?"):
                 self._group(rest)
             case "+" | "*" | "?" | "}" if rest[1:2] == "+":
@@ -100,8 +107,9 @@ class _Translation:
         text = found.group()
         if "U" in text:
             raise BadExpression(f"the flag U is not supported: `{text}`")
-        if text.startswith("(?<"):
-            text = "(?P<" + text[3:]
+        if text.endswith(">"):
+            # nothing reads groups by name, and RE2 allows a name twice
+            text = "("
         if text.endswith(")") and self._out:
             raise BadExpression(f"flags are supported only at the beginning: `{text}`")
         if "-" in text and text.endswith(")"):
@@ -111,8 +119,8 @@ class _Translation:
     def _escape(self, *, inside: bool) -> None:
         rest = self._pattern[self._at :]
         char = rest[1:2]
-        if char == "z" and not inside:
-            self._take(2, "\\Z")
+        if char in _ANCHORS and not inside:
+            self._anchor(2, _ANCHORS[char])
         elif char in ("p", "P"):
             self._property(rest, inside=inside)
         elif char == "x":
@@ -147,8 +155,11 @@ class _Translation:
             return
         body = known.removeprefix("^")
         caret = "^" if known.startswith("^") != negated else ""
-        flag = "(?u:" if name == "L" else "(?:"
-        self._take(len(found.group()), f"{flag}[{caret}{body}])")
+        if name == "L":
+            # the alternative keeps the engine from an optimisation that forgets the flag
+            self._take(len(found.group()), f"(?u:[{caret}{body}]|(?!))")
+        else:
+            self._take(len(found.group()), f"[{caret}{body}]")
 
     def _bracket(self) -> None:
         self._take(1, "[")
@@ -157,20 +168,32 @@ class _Translation:
         if self._pattern.startswith("]", self._at):
             self._take(1, "\\]")
         while self._at < len(self._pattern):
-            rest = self._pattern[self._at :]
-            if rest[0] == "]":
+            if self._pattern[self._at] == "]":
                 self._take(1, "]")
                 return
-            if rest.startswith("[:"):
-                self._posix(rest)
-            elif rest[0] == "\\":
-                self._escape(inside=True)
-            elif rest[0] in "[&~|":
-                # Python reserves these for set operations
-                self._take(1, "\\" + rest[0])
-            else:
-                self._take(1, rest[0])
+            starts_range = self._set_item()
+            if (
+                starts_range
+                and self._pattern.startswith("-", self._at)
+                and not self._pattern.startswith("-]", self._at)
+                and self._at + 1 < len(self._pattern)
+            ):
+                self._take(1, "-")
+                self._set_item()
         raise BadExpression(f"missing closing ]: `{self._pattern}`")
+
+    def _set_item(self) -> bool:
+        """Take one item of a set; whether it is a character, which may begin a range."""
+        rest = self._pattern[self._at :]
+        if rest.startswith("[:"):
+            self._posix(rest)
+            return False
+        if rest[0] == "\\":
+            self._escape(inside=True)
+            return rest[1:2] not in tuple("dDsSwWpP")
+        # Python reserves some of these for set operations
+        self._take(1, "\\" + rest[0] if rest[0] in "[&~|-]" else rest[0])
+        return True
 
     def _posix(self, rest: str) -> None:
         found = re.match(r"\[:(\w+):\]", rest)

@@ -5,11 +5,13 @@ import binascii
 import datetime as dt
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
-from email.utils import parseaddr
 from typing import Final
-from urllib.parse import urlsplit
 
+_MAX_EMAIL: Final = 998
+_MAX_DURATION: Final = 256
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE_TIME: Final = re.compile(
     r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:.[0-9]+)?(?:z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
@@ -27,7 +29,7 @@ def _full(pattern: str, flags: int = 0) -> Callable[[str], bool]:
 def is_date(text: str) -> bool:
     """``2006-01-02``."""
     try:
-        return len(text) == 10 and dt.date.fromisoformat(text) is not None
+        return _DATE.fullmatch(text) is not None and dt.date.fromisoformat(text) is not None
     except ValueError:
         return False
 
@@ -43,6 +45,8 @@ def is_date_time(text: str) -> bool:
 
 def is_duration(text: str) -> bool:
     """``1h30m`` or, more loosely, ``2 days``."""
+    if len(text) > _MAX_DURATION:
+        return False
     if _GO_DURATION.fullmatch(text):
         return True
     return any(_is_unit(found[1].lower()) for found in _LOOSE_DURATION.finditer(text))
@@ -69,7 +73,9 @@ def _without_leading_zeros(text: str) -> str:
 
 
 def is_ipv4(text: str) -> bool:
-    """Dotted; leading zeros are tolerated."""
+    """Dotted; leading zeros and the form ``::ffff:1.2.3.4`` are tolerated."""
+    if ":" in text:
+        return "." in text and is_ipv6(text)
     try:
         return ipaddress.IPv4Address(_without_leading_zeros(text)) is not None
     except ValueError:
@@ -94,42 +100,72 @@ def is_cidr(text: str) -> bool:
     return is_ipv4(address) and int(bits) <= 32
 
 
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_AUTHORITY: Final = re.compile(r"(?:[^@]*@)?(?:\[[^\]\s]+\]|[^\s:<>\"\[\]]*)(?::[0-9]*)?")
+
+
 def is_uri(text: str) -> bool:
     """An absolute URI or an absolute path."""
-    if not text or any(char <= " " or char == "\x7f" for char in text):
+    if not text or any(char < " " or char == "\x7f" for char in text):
         return False
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
+    scheme = _SCHEME.match(text)
+    rest = (text[scheme.end() :] if scheme is not None else text).partition("?")[0]
+    if scheme is None and not rest.startswith("/"):
         return False
-    return bool(parts.scheme) or text.startswith("/")
+    if _BAD_ESCAPE.search(rest):
+        return False
+    if scheme is None or not rest.startswith("//"):
+        return True
+    return _AUTHORITY.fullmatch(rest[2:].partition("/")[0]) is not None
+
+
+_ATOM_CHAR: Final = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010FFFF-"
+_ATOM: Final = rf"[{_ATOM_CHAR}]+"
+_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
+_ADDRESS: Final = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_TEXT})@(?:{_ATOM}(?:\.{_ATOM})*|\[[^\]\s]+\])"
+_EMAIL: Final = re.compile(rf"\s*(?:(?:[ .{_ATOM_CHAR}]|{_TEXT})*<{_ADDRESS}>|{_ADDRESS})\s*")
 
 
 def is_email(text: str) -> bool:
     """An address, possibly with a display name."""
-    _, address = parseaddr(text)
-    local, at, domain = address.rpartition("@")
-    return bool(local and at and domain) and " " not in address
+    return len(text) <= _MAX_EMAIL and _EMAIL.fullmatch(text) is not None
 
 
 def is_hostname(text: str) -> bool:
-    """RFC 1034, also with a leading digit or letters of other scripts."""
-    labels = text.removesuffix(".").split(".")
-    if not text or len(text) > 255 or text.startswith("."):
+    """One label with at most one dash after its first character, or several with a top level in letters."""
+    *labels, last = text.split(".")
+    if len(text) > 255 or any(len(label.encode()) > 63 for label in (*labels, last)):
+        return False
+    if not labels:
+        return bool(text) and _is_host_char(text[0]) and _are_host_chars(text[1:].removeprefix("-"))
+    if not 2 <= len(last) <= 63 or not all(_category(char) == "L" for char in last):
         return False
     return all(
         label
-        and len(label) <= 63
-        and not label.startswith("-")
-        and not label.endswith("-")
-        and all(char.isalnum() or char == "-" for char in label)
+        and _is_host_char(label[0])
+        and _is_host_char(label[-1])
+        and _are_host_chars(label.replace("-", ""))
         for label in labels
     )
 
 
+def _category(char: str) -> str:
+    return unicodedata.category(char)[0]
+
+
+def _is_host_char(char: str) -> bool:
+    return _category(char) in "LS" or char in "0123456789"
+
+
+def _are_host_chars(text: str) -> bool:
+    return all(map(_is_host_char, text))
+
+
 def is_mac(text: str) -> bool:
-    """48, 64 or 160 bits with colons, dashes or dots."""
+    """48, 64 or 160 bits, plain or with colons, dashes or dots."""
+    if re.fullmatch(r"[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40}", text):
+        return True
     for separator, size in ((":", 2), ("-", 2), (".", 4)):
         parts = text.split(separator)
         if len(parts) * size in (12, 16, 40) and all(
@@ -192,7 +228,7 @@ FORMATS: Final[Mapping[str, Callable[[str], bool]]] = {
     "isbn10": is_isbn10,
     "isbn13": is_isbn13,
     "creditcard": is_credit_card,
-    "ssn": _full(r"[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}"),
+    "ssn": _full(r"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}"),
     "hexcolor": _full("#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
     "rgbcolor": _full(rf"rgb\(\s*{_BYTE}\s*,\s*{_BYTE}\s*,\s*{_BYTE}\s*\)"),
     "byte": is_base64,

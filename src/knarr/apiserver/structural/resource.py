@@ -32,7 +32,7 @@ class Admitted(NamedTuple):
     errors: tuple[FieldError, ...]
 
 
-class ResourceVersion:
+class CrdVersion:
     """One version of a CustomResourceDefinition, ready for use.
 
     Args:

@@ -64,6 +64,21 @@ def number(value: float) -> str:
     return f"{sign}{digits}e{'-' if power < 0 else '+'}{abs(power):02d}"
 
 
+def json_text(value: Any) -> str:
+    """Compact JSON with sorted names, as Go writes it: whole numbers without a fraction."""
+    return _ENCODER.encode(_whole(value)).decode().translate(_HTML)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value
+
+
 def shown(value: Any) -> str:
     """A value as errors show it: text in quotes, numbers plainly, the rest as JSON."""
     match value:
@@ -74,7 +89,7 @@ def shown(value: Any) -> str:
         case str():
             return quoted(value)
         case _:
-            return _ENCODER.encode(value).decode().translate(_HTML)
+            return json_text(value)
 
 
 def required(path: str, detail: str = "") -> FieldError:

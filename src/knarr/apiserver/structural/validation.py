@@ -118,18 +118,13 @@ class _Validation:
     def _type(self, value: Any, schema: Schema, path: str, result: _Result) -> None:
         if not schema.types and not schema.format:
             return
-        actual = type_of(value)
-        if value is None:
-            fits = schema.nullable or not schema.types
-        else:
-            fits = not schema.types or any(_fits(value, actual, name) for name in schema.types)
-        if fits:
-            result.passed += 2
-            return
-        wanted = ",".join(schema.types)
-        detail = f'{path} in body must be of type {wanted}: "{actual}"'
-        result.add(type_invalid(self._where(path), actual, detail))
+        wanted, actual = _type_problem(value, schema)
         result.passed += 1
+        if wanted:
+            detail = f'{path} in body must be of type {wanted}: "{actual}"'
+            result.add(type_invalid(self._where(path), actual, detail))
+        else:
+            result.passed += 1
 
     def _enum(self, value: Any, schema: Schema, path: str, result: _Result) -> None:
         if schema.enum is None:
@@ -267,6 +262,24 @@ _TYPES: Final = {
 def type_of(value: Any) -> str:
     """The JSON type of a value."""
     return _TYPES.get(type(value), "object")
+
+
+_DATA_FORMATS: Final = {int: "int64", float: "float64"}
+
+
+def _type_problem(value: Any, schema: Schema) -> tuple[str, str]:
+    """The wanted and the actual type of a value that does not fit; nothing wanted when it does."""
+    actual = type_of(value)
+    fits = any(_fits(value, actual, name) for name in schema.types)
+    if value is None:
+        return ("", "") if schema.nullable or not schema.types else (",".join(schema.types), actual)
+    if fits or (not schema.types and isinstance(value, str | list)):
+        return "", ""
+    data_format = _DATA_FORMATS.get(type(value), "")
+    if schema.format and not isinstance(value, str | list):
+        # a value that is no text is said to miss the format, not the type
+        return ("", "") if data_format == schema.format else (schema.format, data_format)
+    return ",".join(schema.types), actual
 
 
 def _fits(value: Any, actual: str, wanted: str) -> bool:
