@@ -74,11 +74,7 @@ async def run_node(
     syscalls.become_subreaper()
     clock, machine = SystemClock(), examine_machine()
     host = make_host(settings, machine, clock, rng, crash_point)
-    version = await host.launcher.runtime.version()
-    if version.missing:
-        LOG.warning("%s lacks %s", version.text, "; ".join(version.missing))
-    host.prepare()
-    await host.network.start()
+    version = await _prepare(host)
     recovered = await recover(host)
     async with AsyncExitStack() as stack:
         transport = await stack.enter_async_context(
@@ -102,6 +98,16 @@ async def run_node(
         scope.start(host.keep_spares(spares), name="spares")
         started()
         await stop.wait()
+
+
+async def _prepare(host: SandboxHost) -> RuntimeVersion:
+    """Make the machine ready for sandboxes; which runtime it has."""
+    version = await host.launcher.runtime.version()
+    if version.missing:
+        LOG.warning("%s lacks %s", version.text, "; ".join(version.missing))
+    host.prepare()
+    await host.network.start()
+    return version
 
 
 async def _enter(
