@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,12 @@ from knarr.cli.context import Target, connected, run, target_of
 from knarr.cli.deploy import deploy_document
 from knarr.cli.manifests import read_manifests
 from knarr.cli.output import STDERR, STDOUT, CommandError, ExitCode, reported
+from knarr.cli.unixhttp import get_unix
 from knarr.cli.up import launch, print_summary
 from knarr.config import Settings, default_data_dir
 from knarr.resources.core.pod import POD
 
-ZERO_DEADLINE_S = 120.0
+PARK_DEADLINE_S = 10.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -77,6 +79,7 @@ def show(target: Target, settings: Settings, example: Path, manifest: Path) -> N
     warm = ask(target, settings, url)
     STDOUT.print(f"first answer: {warm.status} {warm.body!r} in {warm.duration_ms:.1f} ms")
     wait_for_zero(target, name, namespace)
+    wait_until_parked(target)
     cold = ask(target, settings, url)
     STDOUT.print(f"answer from zero: {cold.status} {cold.body!r} in {cold.duration_ms:.1f} ms")
     STDOUT.print(timing_table(cold.server_timing))
@@ -148,11 +151,26 @@ def wait_for_zero(target: Target, name: str, namespace: str) -> None:
     STDOUT.print("scaled to zero: no replica runs")
 
 
+def wait_until_parked(target: Target) -> None:
+    """Give the node agent the moment it takes to make the next sandbox ready."""
+    deadline = target.clock.monotonic() + PARK_DEADLINE_S
+    with STDERR.status("waiting until a sandbox is parked"):
+        while target.clock.monotonic() < deadline:
+            reply = get_unix(target.paths.node_socket, "/v1/status")
+            if reply is not None and msgspec.json.decode(reply.body)["parked"]["count"]:
+                STDOUT.print("parked: a sandbox is made and waits, its application not started")
+                return
+            signal.sigtimedwait((), 0.05)
+
+
 def timing_table(server_timing: str) -> Table:
     """``Server-Timing`` for people: where a cold start's time went."""
     meanings = {
-        "queue": "until the node was asked",
-        "activate": "sandbox released and listening",
+        "queue": "waiting for a replica, in all",
+        "activate": "the node agent's part of it",
+        "sandbox": "- making the sandbox",
+        "start": "- starting the application",
+        "probe": "- until the application listened",
         "connect": "connection to the container",
         "app": "the application's own time",
     }
