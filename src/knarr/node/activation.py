@@ -52,6 +52,7 @@ class LiveReplica:
     """A replica that an activation makes; several gateways may wait for the same.
 
     Attributes:
+        started: set when the containers run, or never will.
         settled: set when the outcome is known.
         claimed: a Pod of the slow path takes the sandbox, so none is made for it.
         creating: a Pod object is being made.
@@ -60,6 +61,7 @@ class LiveReplica:
 
     entry: RevisionEntry
     sandbox: Sandbox | None = None
+    started: asyncio.Event = field(default_factory=asyncio.Event)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     failure: str = ""
     claimed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -156,6 +158,7 @@ class Activator:
             for run in live.sandbox.runs.values():
                 await self._services.launcher.start(live.sandbox, run)
             started = clock.monotonic()
+            live.started.set()
             self._scope.start(self._give_object(live), name=f"object-{live.entry.revision}")
             await self._await_ready(live)
             live.timings = ActivationTimings(
@@ -166,9 +169,10 @@ class Activator:
             )
         except (KnarrError, OSError) as error:
             live.failure = str(error)
-            LOG.warning("activation of %s: %s", live.entry.revision, error)
+            LOG.info("activation of %s: %s", live.entry.revision, error)
             await self._abandon(live)
         finally:
+            live.started.set()
             live.settled.set()
 
     async def _make(self, entry: RevisionEntry) -> Sandbox:
@@ -248,7 +252,7 @@ class Activator:
             await self._services.sleep(_SURPLUS_S)
             return self._parker.take(replica_set)
         live.claimed.set()
-        await live.settled.wait()
+        await live.started.wait()
         self._live.pop(live.entry.revision, None)
         sandbox = live.sandbox
         return None if sandbox is None or sandbox.removing else sandbox
@@ -269,6 +273,7 @@ class Activator:
         if entry is None or entry.revision in self._live:
             return False
         live = LiveReplica(entry, sandbox)
+        live.started.set()
         live.settled.set()
         self._live[entry.revision] = live
         self._scope.start(self._give_object(live), name=f"object-{entry.revision}")
