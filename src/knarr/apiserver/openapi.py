@@ -124,4 +124,3 @@ def _patch_operation(identity: dict[str, str], schema: str) -> dict[str, Any]:
         "x-kubernetes-action": "patch",
         "x-kubernetes-group-version-kind": identity,
     }
-
