@@ -31,7 +31,7 @@ pub struct Bed {
     pub metrics: SocketAddr,
     pub server: Server,
     pub node: Node,
-    pub directory: PathBuf,
+    pub directory: Directory,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -41,13 +41,28 @@ pub fn free_port() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-pub fn new_directory() -> PathBuf {
+/// A directory of the test's own, removed with it.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn new_directory() -> Directory {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("knarr-dp-{}-{number}", std::process::id());
     let directory = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&directory).unwrap();
-    directory
+    Directory(directory)
 }
 
 impl Bed {
