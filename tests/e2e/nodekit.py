@@ -35,7 +35,7 @@ IMAGE = "knarr.local/test/busybox:1"
 POD_CIDR = "10.240.0.0/16"
 _APPLETS = (
     "sh", "cat", "echo", "sleep", "ls", "id", "httpd", "nc", "wget", "mount", "hostname", "true", "false",
-    "kill", "dd", "nslookup", "touch", "env", "head", "tail", "mkdir", "sync", "grep", "seq", "ping", "chown",
+    "kill", "dd", "unshare", "nsenter", "mknod", "dmesg", "chroot", "mv", "rm", "tr", "ip", "nslookup", "touch", "env", "head", "tail", "mkdir", "sync", "grep", "seq", "ping", "chown",
 )  # fmt: skip
 
 

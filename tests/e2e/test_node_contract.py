@@ -134,7 +134,11 @@ async def test_a_missing_configmap_is_told_and_waited_for():
         meta = ObjectMeta(name="late", namespace="default")
         await node.client.create(CONFIG_MAP, ConfigMap(metadata=meta, data={"k": "here"}))
         await node.wait_pod("waits", ready, "Ready", timeout_s=5)
-        assert await node.logs("waits") == "here\n"
+
+        async def said() -> bool:
+            return await node.logs("waits") == "here\n"
+
+        await until(said, "the value arrived")
 
 
 async def test_the_network_reaches_peers_and_names_but_not_the_machine():
@@ -175,3 +179,57 @@ async def test_the_network_reaches_peers_and_names_but_not_the_machine():
         assert "host-port-closed" in output
         assert "loopback-is-own" in output
         assert "no-metadata" in output
+
+
+async def test_last_words_are_read_from_the_file_and_from_nowhere_else():
+    async with running_node() as node:
+        for name, command in {
+            "says": "printf goodbye > /dev/termination-log; exit 4",
+            "links": "rm /dev/termination-log; exit 4",
+        }.items():
+            policy = {"terminationMessagePolicy": "File"}
+            await node.create(name, command, pod_spec=NEVER, **policy)
+        pod = await node.wait_pod("says", terminated, "ended")
+        assert (terminated(pod).exit_code, terminated(pod).message) == (4, "goodbye")
+        pod = await node.wait_pod("links", terminated, "ended")
+        assert terminated(pod).message == ""
+
+
+ATTEMPTS = {
+    "mount": "mount -t tmpfs none /tmp",
+    "user-namespace": "unshare -U true",
+    "mount-namespace": "unshare -m true",
+    "net-namespace": "unshare -n true",
+    "pid-1-of-the-machine": "nsenter -t 1 -m true",
+    "device": "mknod /tmp/vda b 254 0",
+    "kernel-log": "dmesg",
+    "sysrq": "echo b > /proc/sysrq-trigger",
+    "core-pattern": "echo '|/x' > /proc/sys/kernel/core_pattern",
+    "kernel-memory": "head -c 1 /proc/kcore",
+    "sysfs": "echo 1 > /sys/kernel/uevent_helper",
+    "cgroup": "mkdir /sys/fs/cgroup/memory/x || mkdir /sys/fs/cgroup/x",
+    "release-agent": "echo /x > /sys/fs/cgroup/memory/release_agent",
+    "raw-socket": "ping -c 1 -W 1 127.0.0.1",
+    "other-owner": "touch /tmp/f && chown 5 /tmp/f",
+    "address": "ip addr add 10.240.9.9/32 dev eth0",
+    "keys": "head -c 1 /proc/keys | grep .",
+    "api-token": "ls /var/run/secrets/kubernetes.io",
+}
+
+
+async def test_root_in_a_container_can_do_nothing_to_the_machine():
+    async with running_node() as node:
+        script = ";".join(
+            f"if {command} >/dev/null 2>&1; then echo open-{name}; else echo shut-{name}; fi"
+            for name, command in ATTEMPTS.items()
+        )
+        output = await run_to_end(
+            node, "hostile", f"id; {script}; ls /proc/self/fd | tr '\\n' ' '; echo; echo end"
+        )
+        lines = output.splitlines()
+        assert lines[0].startswith("uid=0(root)")
+        assert [line for line in lines if line.startswith("open-")] == []
+        assert sum(line.startswith("shut-") for line in lines) == len(ATTEMPTS)
+        # Descriptor 3 is the directory that ls itself reads.
+        assert "0 1 2 3" in output
+        assert lines[-1] == "end"

@@ -1,5 +1,5 @@
 import pytest
-from tests.e2e.nodekit import ready, running_node, terminated
+from tests.e2e.nodekit import ready, running_node, terminated, until
 
 from knarr.meta.objects import Key
 from knarr.resources.core.pod import POD
@@ -18,7 +18,11 @@ async def test_a_pod_runs_gets_an_address_and_ends_without_a_trace():
         assert status.image_id.startswith("knarr.local/test/busybox@sha256:")
         assert (status.restart_count, status.started) == (0, True)
         assert await node.fetch(pod.status.pod_ip) == "hello\n"
-        assert await node.logs("web") == "started\n"
+
+        async def said() -> bool:
+            return await node.logs("web") == "started\n"
+
+        await until(said, "output is read")
 
         await node.client.delete(POD, Key("default", "web"))
         await node.wait_gone("web")

@@ -3,14 +3,16 @@
 from knarr.node.containers import plan_limits, plan_oom_score, plan_process
 from knarr.node.host import SandboxRequest
 from knarr.node.images.records import ImageRecord, RootFs
-from knarr.node.launch import ContainerRequest
 from knarr.node.podfacts import PodFacts
 from knarr.node.pulling import image_id
 from knarr.node.record import Identity
+from knarr.node.rootfiles import ContainerRequest
 from knarr.node.services import REVISION_LABEL, Services
 from knarr.node.volumes import volume_content
 from knarr.resources.core.container import Container
 from knarr.resources.core.pod import Pod
+
+DEFAULT_MESSAGE_PATH = "/dev/termination-log"
 
 
 def sandbox_request(
@@ -69,7 +71,16 @@ def container_request(
         groups=security.supplemental_groups if security else (),
         fs_group=security.fs_group if security else None,
         stop_signal=image.config.stop_signal,
+        message_path=message_path(container),
     )
+
+
+def message_path(container: Container) -> str:
+    """Where a container leaves its last words; empty when only its log is asked for."""
+    default = container.termination_message_path in ("", DEFAULT_MESSAGE_PATH)
+    if default and container.termination_message_policy == "FallbackToLogsOnError":
+        return ""
+    return container.termination_message_path or DEFAULT_MESSAGE_PATH
 
 
 def replica_set_of(pod: Pod) -> str:

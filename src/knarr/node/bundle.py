@@ -23,6 +23,7 @@ _MASKED = (
 )  # fmt: skip
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - in the container
 _RESERVED_TARGETS = ("/", "/proc", "/sys", "/dev")
 
 
@@ -49,11 +50,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A host path that appears in the container."""
+    """A host path that appears in the container; an ``exact`` one is Knarr's own and may lie in ``/dev``."""
 
     source: str
     target: str
     read_only: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ def _kernel_mounts() -> list[dict[str, Any]]:
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts",
                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        _mount("/dev/shm", "tmpfs", "shm", [*safe, "mode=1777", "size=65536k"]),  # noqa: S108 - in the container
+        _mount(_SHARED_MEMORY, "tmpfs", "shm", [*safe, "mode=1777", "size=65536k"]),
         _mount("/dev/mqueue", "mqueue", "mqueue", safe),
         _mount("/sys", "sysfs", "sysfs", [*safe, "ro"]),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", "ro"]),
@@ -187,7 +189,8 @@ def _bind_mount(bind: Bind) -> dict[str, Any]:
     target = clean_path(bind.target, "mountPath")
     for reserved in _RESERVED_TARGETS:
         inside = reserved != "/" and target.startswith(f"{reserved}/")
-        if (target == reserved or inside) and not target.startswith("/dev/shm"):  # noqa: S108
+        free = bind.exact or target.startswith(_SHARED_MEMORY)
+        if target == reserved or (inside and not free):
             raise BadContainer(f"mountPath {target}: nothing can be mounted there")
     options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if bind.read_only else "rw"]
     return _mount(target, "bind", bind.source, options)

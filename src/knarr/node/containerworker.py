@@ -16,6 +16,7 @@ from knarr.node.probes import Judge, ProbeKind, schedule_of
 from knarr.node.probing import run_probe
 from knarr.node.pulling import obtain_image
 from knarr.node.restarts import CrashHistory, should_restart
+from knarr.node.rootfiles import read_message
 from knarr.node.runc import RuncError
 from knarr.node.sandbox import ContainerRun, Sandbox
 from knarr.node.stopping import executor, stop_container
@@ -293,10 +294,12 @@ class ContainerWorker:
         if not run.exit.known:
             view.reason = "ContainerStatusUnknown"
             view.message = "the process ended while nobody watched it"
-        elif run.exit.code:
+            return
+        view.message = read_message(run.paths)
+        by_log = self._container.termination_message_policy == "FallbackToLogsOnError"
+        if by_log and run.exit.code and not view.message:
             log = self._sandbox.paths.log(run.name, run.attempt)
-            if self._container.termination_message_policy == "FallbackToLogsOnError":
-                view.message = tail_of(log, _MESSAGE_LINES, _MESSAGE_BYTES)
+            view.message = tail_of(log, _MESSAGE_LINES, _MESSAGE_BYTES)
 
     def _show_start_error(self, message: str) -> None:
         view = self._view

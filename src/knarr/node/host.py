@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from knarr.kits.clock import Clock, format_timestamp
 from knarr.node.addresses import AddressPool
-from knarr.node.launch import Launcher, drop_subpaths
+from knarr.node.launch import Launcher
 from knarr.node.layout import Layout, SandboxPaths
 from knarr.node.namespaces import create_namespaces, drop_namespace, id_base
 from knarr.node.network import Network
@@ -27,6 +27,7 @@ from knarr.node.record import (
     StepLog,
     write_record,
 )
+from knarr.node.rootfiles import drop_subpaths
 from knarr.node.sandbox import Sandbox
 from knarr.node.threads import in_thread, settled
 from knarr.node.volumefiles import Owner, drop_volume, make_volume

@@ -10,68 +10,41 @@ import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from knarr.kits.clock import Clock, format_micro_timestamp
 from knarr.meta.errors import KnarrError
-from knarr.node import overlay, syscalls
-from knarr.node.bundle import Bind, ContainerConfig, Limits, NamespacePaths, oci_config
-from knarr.node.containers import ProcessPlan, settle_identity
+from knarr.node import overlay
+from knarr.node.bundle import Bind, ContainerConfig, NamespacePaths, oci_config
+from knarr.node.containers import settle_identity
 from knarr.node.exits import ExitRecords, Process, decode_status, start_time_of
-from knarr.node.layout import ContainerPaths, Layout, SandboxPaths
+from knarr.node.layout import ContainerPaths, Layout
 from knarr.node.logs import LogFile, LogPump, Rotation, make_stdio
 from knarr.node.machine import Machine
 from knarr.node.namespaces import id_base
-from knarr.node.nodefiles import hosts_file, resolv_conf
 from knarr.node.record import ContainerTrace, Step
+from knarr.node.rootfiles import (
+    ContainerRequest,
+    drop_subpaths,
+    message_bind,
+    volume_binds,
+    with_groups,
+    write_system_files,
+)
 from knarr.node.runc import Runc
 from knarr.node.sandbox import ContainerRun, Sandbox
 from knarr.node.threads import in_thread
 from knarr.node.users import Identity, read_databases, resolve_identity
-from knarr.node.volumefiles import Owner, bind_subpath
-from knarr.resources.core.container import VolumeMount
 
 _RELEASE_TIMEOUT_S = 5.0
 _QUICK_RELEASE_MS = 5
 _KILL_TIMEOUT_S = 10.0
-_TMP_MODE = 0o1777
 
 
 class StartFailed(KnarrError):
     """The container's process could not be started (``RunContainerError``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRequest:
-    """Everything that one run of a container is made from.
-
-    Attributes:
-        image: as the Pod names it.
-        image_id: with the digest.
-        lower_dirs: unpacked layers, the topmost first.
-        host_binds: read-only paths of this machine, (source, target).
-        read_only_volumes: names of volumes that containers cannot write to.
-        groups: supplementary, inside.
-    """
-
-    name: str
-    attempt: int
-    image: str
-    image_id: str
-    lower_dirs: tuple[Path, ...]
-    host_binds: tuple[tuple[str, str], ...]
-    process: ProcessPlan
-    limits: Limits
-    oom_score_adj: int
-    hostname: str
-    mounts: tuple[VolumeMount, ...] = ()
-    read_only_volumes: frozenset[str] = frozenset()
-    groups: tuple[int, ...] = ()
-    fs_group: int | None = None
-    stop_signal: str = ""
 
 
 @dataclass(slots=True)
@@ -135,7 +108,7 @@ class Launcher:
     def _make_bundle(self, sandbox: Sandbox, run: ContainerRun, request: ContainerRequest) -> None:
         base = id_base(sandbox.record.index)
         run.paths.bundle.mkdir(parents=True)
-        _write_system_files(run.paths, sandbox, request, self.gateway, base)
+        write_system_files(run.paths, sandbox, request, self.gateway, base)
         overlay.mount_rootfs(
             run.paths, request.lower_dirs, user_namespace=sandbox.paths.user_namespace, base=base
         )
@@ -148,7 +121,7 @@ class Launcher:
                 run_as_user=plan.run_as_user, run_as_group=plan.run_as_group,
             ),
         )  # fmt: skip
-        config = self._config(sandbox, run, request, _with_groups(identity, request))
+        config = self._config(sandbox, run, request, with_groups(identity, request))
         document = msgspec.json.encode(oci_config(config))
         (run.paths.bundle / "config.json").write_bytes(document)
 
@@ -157,7 +130,8 @@ class Launcher:
     ) -> ContainerConfig:
         plan = request.process
         binds = [Bind(source, target, read_only=True) for source, target in request.host_binds]
-        binds += _volume_binds(sandbox, run, request)
+        binds += volume_binds(sandbox, run, request)
+        binds += message_bind(run.paths, request, id_base(sandbox.record.index))
         shared_ipc = sandbox.record.shared_ipc
         return ContainerConfig(
             hostname=request.hostname,
@@ -304,66 +278,6 @@ class Launcher:
                 attempt=run.attempt, **facts,
             )
         )  # fmt: skip
-
-
-def drop_subpaths(paths: SandboxPaths, container_id: str) -> None:
-    """Unmount and remove the pins of a container's subPaths. Idempotent."""
-    folder = paths.mounts / "subpaths" / container_id
-    if not folder.is_dir():
-        return
-    for pin in folder.iterdir():
-        syscalls.unmount(str(pin))
-        if pin.is_dir():
-            pin.rmdir()
-        else:
-            pin.unlink()
-    folder.rmdir()
-
-
-def _volume_binds(
-    sandbox: Sandbox, run: ContainerRun, request: ContainerRequest
-) -> list[Bind]:  # fmt: skip
-    base = id_base(sandbox.record.index)
-    owner = Owner(base, base + request.fs_group if request.fs_group else base)
-    binds = []
-    for number, mount in enumerate(request.mounts):
-        files = mount.name in request.read_only_volumes
-        source = sandbox.paths.volume(mount.name, in_memory=files)
-        if mount.sub_path:
-            pin = sandbox.paths.mounts / "subpaths" / run.container_id / str(number)
-            source = bind_subpath(source, mount.sub_path, pin, owner)
-        binds.append(Bind(str(source), mount.mount_path, mount.read_only or files))
-    return binds
-
-
-def _with_groups(identity: Identity, request: ContainerRequest) -> Identity:
-    extra = {*identity.groups, *request.groups}
-    if request.fs_group is not None:
-        extra.add(request.fs_group)
-    return Identity(identity.uid, identity.gid, tuple(sorted(extra)), identity.home)
-
-
-def _write_system_files(
-    paths: ContainerPaths, sandbox: Sandbox, request: ContainerRequest, gateway: str, base: int
-) -> None:
-    """Name resolution and ``/tmp`` go into the writable layer: no mounts that an image could redirect."""
-    etc, tmp = paths.upper / "etc", paths.upper / "tmp"
-    etc.mkdir(parents=True)
-    tmp.mkdir()
-    files = {
-        "resolv.conf": resolv_conf(gateway, sandbox.identity.namespace),
-        "hosts": hosts_file(sandbox.address, request.hostname),
-        "hostname": f"{request.hostname}\n",
-    }
-    for name, text in files.items():
-        target = etc / name
-        target.write_text(text, encoding="utf-8")
-        target.chmod(0o644)
-        os.chown(target, base, base)
-    etc.chmod(0o755)
-    os.chown(etc, base, base)
-    tmp.chmod(_TMP_MODE)
-    os.chown(tmp, base, base)
 
 
 async def _wait_readable(descriptor: int) -> None:

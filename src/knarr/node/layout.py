@@ -55,6 +55,11 @@ class ContainerPaths:
         return self.directory / "runtime.log"
 
     @property
+    def message(self) -> Path:
+        """The application's last words."""
+        return self.directory / "message"
+
+    @property
     def pid_file(self) -> Path:
         """Written by the OCI runtime once the init process exists."""
         return self.directory / "pid"
