@@ -36,7 +36,7 @@ down: ## end Knarr and remove everything it put outside its data directory
 .PHONY: test
 test: setup ## every test: unit, property, Rust, contract, end to end
 	$(PYTHON) -m pytest tests/unit tests/property -q
-	cargo test --release --quiet
+	cargo test --quiet
 	$(PYTHON) -m pytest tests/contract tests/e2e tests/faults -q
 
 .PHONY: unit
@@ -50,7 +50,7 @@ check: setup ## linters, types, import rules
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	cargo fmt --all --check
-	cargo clippy --release --all-targets --quiet -- -D warnings
+	cargo clippy --all-targets --quiet -- -D warnings
 
 .PHONY: fmt
 fmt: ## format Python and Rust
