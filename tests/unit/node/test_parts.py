@@ -42,7 +42,7 @@ from knarr.node.names import Answer
 from knarr.node.namespaces import id_base
 from knarr.node.network import link_name, parse_network
 from knarr.node.nodefiles import hosts_file, resolv_conf
-from knarr.node.programs import ProgramError, run, run_blocking
+from knarr.node.programs import ProgramError, run, run_attached, run_blocking
 from knarr.node.quickprobe import wait_for_port
 from knarr.node.registration import capacity_of, node_status
 from knarr.node.threads import in_thread
@@ -435,3 +435,22 @@ def test_forwarding_is_restored_by_the_last_instance(tmp_path):
     assert switch.read_text() == "0\n"
     assert turn_off("b", switch=switch, parent=parent) == ""
     assert list(parent.iterdir()) == []
+
+
+async def test_attached_programs_keep_their_descriptors_and_report_their_end(tmp_path):
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        streams = {
+            "stdout": out.fileno(),
+            "stderr": err.fileno(),
+            "environment": {"PATH": "/bin:/usr/bin", "A": "1"},
+        }
+        assert (
+            await run_attached(("sh", "-c", "echo $A; echo e >&2; read x; exit 4"), **streams) == 4
+        )
+        assert await run_attached(("sh", "-c", "kill -9 $$"), **streams) == -9
+        with pytest.raises(ProgramError, match="is not installed"):
+            await run_attached(("no-such-program-here",), **streams)
+        with pytest.raises(ProgramError, match="no end within"):
+            await run_attached(("sleep", "30"), **streams, timeout_s=0.05)
+    assert (tmp_path / "out").read_text() == "1\n"
+    assert (tmp_path / "err").read_text() == "e\n"
