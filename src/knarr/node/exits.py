@@ -29,15 +29,6 @@ def start_time_of(pid: int) -> str:
     return _stat_fields(pid)[19]
 
 
-def is_running(pid: int, start_time: str) -> bool:
-    """Whether that very process is alive; a zombie is not."""
-    try:
-        fields = _stat_fields(pid)
-    except ProcessLookupError:
-        return False
-    return fields[19] == start_time and fields[0] != "Z"
-
-
 def _stat_fields(pid: int) -> list[str]:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")

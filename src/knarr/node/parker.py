@@ -12,7 +12,7 @@ from knarr.kube.informer import Informer
 from knarr.meta.errors import KnarrError
 from knarr.node.building import container_request, sandbox_request
 from knarr.node.images.records import ImageRecord
-from knarr.node.parking import Parked, ParkingLot
+from knarr.node.parking import ESTIMATE_BYTES, Parked, ParkingLot
 from knarr.node.podcontext import pod_facts
 from knarr.node.revisions import RevisionIndex, fingerprint, planned_pod
 from knarr.node.sandbox import Sandbox
@@ -63,7 +63,7 @@ class Parker:
         whole = sandbox.runs and all(run.parked for run in sandbox.runs.values())
         record = sandbox.record
         if not sandbox.identity.uid and record.replica_set and whole:
-            entry = Parked(sandbox.id, record.replica_set, record.fingerprint)
+            entry = self._entry(sandbox, record.replica_set, record.fingerprint)
             self._drop_all(self.lot.put(entry))
             self.consider(record.replica_set)
             for name in sandbox.runs:
@@ -184,11 +184,14 @@ class Parker:
         if self._busy(uid) or self.lot.find(uid) is not None:
             await self._own.host.remove(sandbox)
             return
-        launcher = self._own.launcher
-        size = launcher.machine.cgroups.memory(launcher.cgroup_path(sandbox)).usage_bytes
-        entry = Parked(sandbox.id, uid, wanted, size) if size else Parked(sandbox.id, uid, wanted)
+        entry = self._entry(sandbox, uid, wanted)
         for gone in self.lot.put(entry):
             await self._remove(gone)
+
+    def _entry(self, sandbox: Sandbox, replica_set: str, made_from: str) -> Parked:
+        launcher = self._own.launcher
+        size = launcher.machine.cgroups.memory(launcher.cgroup_path(sandbox)).usage_bytes
+        return Parked(sandbox.id, replica_set, made_from, size or ESTIMATE_BYTES)
 
     async def make_now(self, replica_set: ReplicaSet) -> Sandbox | None:
         """A sandbox for an activation that found none parked; None when an image is not here.

@@ -1,7 +1,6 @@
 """Which sandboxes stay parked: the most recently used ones, up to a bound in bytes. Pure.
 
-At most one per ReplicaSet. Sizes are what the kernel charges; a sandbox counts with an estimate until it is
-measured.
+At most one per ReplicaSet. Sizes are what the kernel charges, or an estimate where it does not tell.
 """
 
 from collections import OrderedDict
@@ -64,16 +63,6 @@ class ParkingLot:
     def take(self, replica_set: str) -> Parked | None:
         """Remove and return the parked sandbox of a ReplicaSet."""
         return self._entries.pop(replica_set, None)
-
-    def measure(self, replica_set: str, size_bytes: int) -> list[Parked]:
-        """What a parked sandbox really takes."""
-        entry = self._entries.get(replica_set)
-        if entry is None:
-            return []
-        self._entries[replica_set] = Parked(
-            entry.sandbox, replica_set, entry.fingerprint, size_bytes
-        )
-        return self._shrink()
 
     def _shrink(self) -> list[Parked]:
         gone = []

@@ -10,7 +10,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from knarr.meta.errors import KnarrError
 from knarr.node import syscalls
 from knarr.node.bundle import BadContainer
 from knarr.node.volumes import Files, Scratch, VolumeContent
@@ -18,10 +17,6 @@ from knarr.node.volumes import Files, Scratch, VolumeContent
 _DATA = "..data"
 _SCRATCH_MODE = 0o777
 _GROUP_MODE = 0o2775
-
-
-class VolumeError(KnarrError):
-    """A volume could not be made."""
 
 
 @dataclass(frozen=True, slots=True)

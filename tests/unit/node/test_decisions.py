@@ -326,7 +326,7 @@ def test_the_least_recently_used_goes_first():
     assert lot.take("r2").sandbox == "s2"
     assert lot.take("r2") is None
     assert [one.sandbox for one in lot.put(Parked("s4", "r3", "f"))] == ["s3"]
-    assert [one.sandbox for one in lot.measure("r3", 6 << 20)] == ["s4"]
+    assert [one.sandbox for one in lot.put(Parked("s5", "r5", "f", 6 << 20))] == ["s4", "s5"]
     assert (len(lot), lot.size_bytes) == (0, 0)
 
 

@@ -29,7 +29,6 @@ from knarr.node.exits import (
     Process,
     decode_status,
     ends_by_default,
-    is_running,
     start_time_of,
 )
 from knarr.node.firewall import FirewallRules
@@ -157,12 +156,16 @@ async def test_another_parents_zombie_and_records_are_read(tmp_path):
     assert (await ended(Process(4194000, "77", ExitDirectory(tmp_path)))).known is False
 
 
-def test_a_reused_pid_is_another_process():
-    own = os.getpid()
-    assert is_running(own, start_time_of(own))
-    assert not is_running(own, "1")
+def test_processes_that_are_gone_have_no_start_time():
+    assert start_time_of(os.getpid()).isdigit()
     with pytest.raises(ProcessLookupError):
         start_time_of(4194000)
+
+
+async def test_a_reused_pid_is_another_process(tmp_path):
+    process = Process(os.getpid(), "1", ExitDirectory(tmp_path))
+    assert (await ended(process)).known is False
+    assert process.send(signal.SIGTERM) is False
 
 
 async def test_who_leaves_a_signal_to_its_default(tmp_path):
