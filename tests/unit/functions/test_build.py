@@ -147,7 +147,7 @@ def test_an_interpreter_outside_usr_is_bound_at_opt_python(tmp_path):
     (tmp_path / "lib64").mkdir()
     (tmp_path / "etc/ssl/certs").mkdir(parents=True)
     home = Interpreter(
-        prefix=Path("/root/py"), executable=Path("/root/py/bin/python3.11"), version="3.11",
+        prefix=Path("/srv/python"), executable=Path("/srv/python/bin/python3.11"), version="3.11",
         cache_tag="cpython-311", abi="x", shared=True,
     )  # fmt: skip
     base = plan_host_base(home, tmp_path)
