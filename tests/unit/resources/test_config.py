@@ -238,3 +238,13 @@ def test_examples_must_not_be_edited() -> None:
     edited = {"_example": example + "more: x"}
     assert [item.message for item in config_errors("config-gc", edited, guarded)] == [EXAMPLE_TEXT]
     assert config_errors("other", edited, guarded) == []
+
+
+@pytest.mark.parametrize("flag", ["tag-header-based-routing", "autodetect-http2"])
+def test_flags_that_nothing_honours_are_refused_by_name(flag: str) -> None:
+    (error,) = config_errors("config-features", {flag: "Enabled"}, {})
+    assert flag in error.message
+    assert "Disabled" in error.details
+    assert (
+        config_errors("config-features", {flag: "disabled", "multi-container": "Enabled"}, {}) == []
+    )

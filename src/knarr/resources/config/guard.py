@@ -48,7 +48,19 @@ def config_errors(
     if example is not None and checksum is not None and checksum != example_checksum(example):
         return [FieldError(message=EXAMPLE_TEXT, paths=(f"data[{EXAMPLE_KEY}]",))]
     try:
-        parse(data)
+        parsed = parse(data)
     except ConfigError as error:
         return [FieldError(message=str(error), paths=("data",))]
-    return []
+    return _unsupported(parsed) if isinstance(parsed, features.Features) else []
+
+
+def _unsupported(parsed: features.Features) -> list[FieldError]:
+    return [
+        FieldError(
+            message=f'the feature "{flag}" is not supported by Knarr yet',
+            paths=(f"data[{flag}]",),
+            details="set it to Disabled, or remove it",
+        )
+        for flag in features.UNSUPPORTED
+        if not parsed.disabled(flag)
+    ]
