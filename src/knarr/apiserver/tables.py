@@ -41,7 +41,9 @@ def partial_metadata(document: dict[str, Any], version: str = "v1") -> dict[str,
 def column_definitions(served: Served) -> list[dict[str, Any]]:
     """The columns of a kind's table."""
     kind = served.kind
-    definitions = [_definition("Name", "string", "name", "The name of the object", 0)]
+    definitions = []
+    if kind.named:
+        definitions.append(_definition("Name", "string", "name", "The name of the object", 0))
     definitions += [
         _definition(column.name, column.type, column.format, column.description, column.priority)
         for column in kind.columns
@@ -62,7 +64,7 @@ def table_row(
 ) -> dict[str, Any]:
     """One object's cells."""
     metadata = document["metadata"]
-    cells: list[object] = [metadata.get("name", "")]
+    cells: list[object] = [metadata.get("name", "")] if served.kind.named else []
     cells += [column.cell(document, now) for column in served.kind.columns]
     if served.kind.age:
         cells.append(since(metadata.get("creationTimestamp"), now))

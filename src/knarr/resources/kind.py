@@ -96,7 +96,8 @@ class Kind(Generic[T]):
             metadata and status, errors are a webhook's 400.
         webhook: name of the validating webhook in rejections of a custom resource.
         durable: acknowledged after the fsync. False for runtime state (Pods, Events, Endpoints).
-        columns: of ``kubectl get``; the API server puts Name first and, when ``age`` holds, Age last.
+        columns: of ``kubectl get``; the API server puts Name first when ``named`` holds and, when
+            ``age`` holds, Age last.
         default, validate: pure; ``validate`` returns field errors and warnings.
         selectable: field selector path → how to read it from the JSON document; metadata.name and
             metadata.namespace are always offered.
@@ -118,6 +119,7 @@ class Kind(Generic[T]):
     has_scale: bool = False
     columns: tuple[Column, ...] = ()
     age: bool = True
+    named: bool = True
     default: Callable[[T, Admission], T] | None = None
     validate: Callable[[T, Admission], tuple[FieldError, ...]] | None = None
     selectable: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)

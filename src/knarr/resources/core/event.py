@@ -98,6 +98,7 @@ EVENT: Kind[Event] = Kind(
     has_status=False,
     model=Event,
     age=False,
+    named=False,
     columns=(
         Column("Last Seen", "string", _last_seen),
         Column("Type", "string", text("type")),
