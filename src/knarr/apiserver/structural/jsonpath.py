@@ -1,7 +1,7 @@
 r"""JSONPath as printer columns use it: ``k8s.io/client-go/util/jsonpath`` without templates.
 
-Fields (``.a``, ``['a']``, ``.a\.b``), indices and slices (``[0]``, ``[-1]``, ``[1:3:2]``), ``[*]`` and
-``.*``, recursive descent (``..a``), unions (``['a','b']``) and filters (``[?(@.type=="Ready")]``). Missing
+Fields (``.a``, ``['a']``, ``.a\.b``, ``['a\.b']``), indices and slices (``[0]``, ``[-1]``,
+``[1:3:2]``), ``[*]`` and ``.*``, recursive descent (``..a``), unions (``['a','b']``) and filters (``[?(@.type=="Ready")]``). Missing
 fields are no error; an index beyond a list or a filter on something else is one.
 """
 
@@ -15,7 +15,7 @@ from knarr.apiserver.structural.validation import equal
 _MAX_LENGTH: Final = 4_096
 _MAX_RESULTS: Final = 10_000
 _INDEX: Final = re.compile(r"(-?\d+)?(?::(-?\d+)?)?(?::(-?\d+)?)?")
-_KEY: Final = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_KEY: Final = re.compile(r"'([^']*)'")
 _COMPARISON: Final = re.compile(r"([^!<>=]+)([!<>=]+)(.+)", re.DOTALL)
 _NUMBER: Final = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
@@ -136,9 +136,9 @@ class _Parser:
         content = self._until("]")
         parts = _split(content)
         if len(parts) > 1:
-            yield Union(tuple((_selector(part.strip()),) for part in parts))
+            yield Union(tuple(_selector(part.strip()) for part in parts))
         else:
-            yield _selector(content)
+            yield from _selector(content)
 
     def _until(self, end: str) -> str:
         """The text after the opening bracket, up to one that closes it outside quotes."""
@@ -186,17 +186,18 @@ def _split(content: str) -> list[str]:
     return [*parts, current]
 
 
-def _selector(text: str) -> Step:
+def _selector(text: str) -> Path:
     if text in ("*", ":"):
-        return Slice(None, None, None, single=False)
+        return (Slice(None, None, None, single=False),)
     found = _KEY.fullmatch(text)
     if found is not None:
-        return Field(found[1] if found[1] is not None else found[2])
+        # what stands in quotes is read as a path again: dots of a name take a backslash there too
+        return parse_path(f".{found[1]}")
     index = _INDEX.fullmatch(text)
     if index is None or not text:
         raise BadPath(f"invalid array index {text}")
     start, stop, step = (int(part) if part else None for part in index.groups())
-    return Slice(start, stop, step, single=":" not in text)
+    return (Slice(start, stop, step, single=":" not in text),)
 
 
 def _comparison(text: str) -> Filter:
