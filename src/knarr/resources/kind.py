@@ -99,6 +99,9 @@ class Kind(Generic[T]):
         columns: of ``kubectl get``; the API server puts Name first when ``named`` holds and, when
             ``age`` holds, Age last.
         default, validate: pure; ``validate`` returns field errors and warnings.
+        mark_deleted: what the first DELETE makes of an object besides setting its deletionTimestamp;
+            receives the time in RFC 3339.
+        definition_labels: of the CustomResourceDefinition that stands for a custom kind.
         selectable: field selector path → how to read it from the JSON document; metadata.name and
             metadata.namespace are always offered.
     """
@@ -122,6 +125,8 @@ class Kind(Generic[T]):
     named: bool = True
     default: Callable[[T, Admission], T] | None = None
     validate: Callable[[T, Admission], tuple[FieldError, ...]] | None = None
+    mark_deleted: Callable[[T, str], T] | None = None
+    definition_labels: Mapping[str, str] = field(default_factory=dict)
     selectable: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
 
     @property
