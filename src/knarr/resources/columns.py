@@ -1,12 +1,14 @@
 """Helpers for printer columns: what ``kubectl get`` shows of a document."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from knarr.kits.clock import parse_timestamp
 from knarr.resources.kind import Column
 
 NONE = "<none>"
+CREATED = ".metadata.creationTimestamp"
 UNKNOWN = "<unknown>"
 
 Cell = Callable[[Mapping[str, Any], float], object]
@@ -66,17 +68,44 @@ def items(document: object, *path: str) -> Sequence[Any]:
     return found if isinstance(found, list) else ()
 
 
-def text(*path: str) -> Cell:
+@dataclass(frozen=True, slots=True)
+class PathCell:
+    """A cell that a JSON path describes as well, for tables that others make.
+
+    Attributes:
+        read: as of any cell.
+        json_path: as ``additionalPrinterColumns`` of a CustomResourceDefinition write it.
+    """
+
+    read: Cell
+    json_path: str
+
+    def __call__(self, document: Document, now: float) -> object:
+        """The value for a document."""
+        return self.read(document, now)
+
+
+def json_path(*path: str) -> str:
+    """The JSON path of nested fields; names with dots are quoted."""
+    steps = (f".{name}" if "." not in name else _quoted(name) for name in path)
+    return "".join(steps)
+
+
+def _quoted(name: str) -> str:
+    return "['" + name.replace(".", "\\.") + "']"
+
+
+def text(*path: str) -> PathCell:
     """A cell that shows the value at a path; nothing when it is absent."""
-    return lambda document, _: get(document, *path)
+    return PathCell(lambda document, _: get(document, *path), json_path(*path))
 
 
-def number(*path: str) -> Cell:
+def number(*path: str) -> PathCell:
     """A cell that shows the number at a path; 0 when it is absent."""
-    return lambda document, _: get(document, *path) or 0
+    return PathCell(lambda document, _: get(document, *path) or 0, json_path(*path))
 
 
-def condition(kind: str, field: str) -> Cell:
+def condition(kind: str, field: str) -> PathCell:
     """A cell that shows a field of one of the object's conditions."""
 
     def cell(document: Document, _: float) -> object:
@@ -85,7 +114,7 @@ def condition(kind: str, field: str) -> Cell:
                 return get(item, field)
         return None
 
-    return cell
+    return PathCell(cell, f".status.conditions[?(@.type=='{kind}')].{field}")
 
 
 def age_cell(document: Document, now: float) -> object:
@@ -131,6 +160,6 @@ def images_cell(*path: str) -> Cell:
     return lambda document, _: ",".join(str(get(item, "image")) for item in items(document, *path))
 
 
-AGE = Column("Age", "string", age_cell)
+AGE = Column("Age", "string", PathCell(age_cell, CREATED))
 READY = Column("Ready", "string", condition("Ready", "status"))
 REASON = Column("Reason", "string", condition("Ready", "reason"))

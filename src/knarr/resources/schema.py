@@ -16,6 +16,7 @@ from knarr.resources.fieldtexts import FIELD_TEXTS
 from knarr.resources.kind import Kind
 
 Schema = dict[str, Any]
+Models = tuple[type[msgspec.Struct], ...]
 
 _SCALARS: Mapping[Any, Schema] = {
     str: {"type": "string"},
@@ -30,57 +31,78 @@ _FREE: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 def openapi_schema(kind: Kind[Any]) -> Schema:
     """The component schema of a kind's documents."""
-    schema = _struct_schema(kind.model)
-    schema["x-kubernetes-group-version-kind"] = [
-        {"group": kind.group, "version": kind.version, "kind": kind.kind}
-    ]
-    return schema
+    return Schemas().of(kind)
+
+
+class Schemas:
+    """Makes schemas; what kinds have in common is made once and shared, so nobody may change it."""
+
+    def __init__(self) -> None:
+        self._made: dict[type[msgspec.Struct], Schema] = {}
+
+    def of(self, kind: Kind[Any]) -> Schema:
+        """The component schema of a kind's documents."""
+        identity = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+        return {
+            **self._struct(kind.model, ()),
+            "x-kubernetes-group-version-kind": [identity],
+        }
+
+    def _struct(self, model: type[msgspec.Struct], inside: Models) -> Schema:
+        if model in inside:
+            # schemas inside schemas: the outermost one has said what there is to say
+            return {"type": "object", "description": _text(model), **_FREE}
+        made = self._made.get(model)
+        if made is None:
+            properties = {
+                field.encode_name: self._field(model, field, (*inside, model))
+                for field in msgspec.structs.fields(model)
+            }
+            made = {"type": "object", "description": _text(model), "properties": properties}
+            self._made[model] = made
+        return made
+
+    def _field(
+        self, model: type[msgspec.Struct], field: msgspec.structs.FieldInfo, inside: Models
+    ) -> Schema:
+        schema = dict(self._schema(field.type, inside))
+        name = field.encode_name
+        text = FIELD_TEXTS.get(f"{model.__name__}.{name}") or FIELD_TEXTS.get(name)
+        if text and field.type is not ObjectMeta:
+            schema["description"] = text
+        return schema
+
+    def _schema(self, hint: Any, inside: Models) -> Schema:
+        if hint is Any or hint is msgspec.Raw:
+            return _FREE
+        if hint in _SCALARS:
+            return _SCALARS[hint]
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (typing.Union, types.UnionType):
+            return self._union([item for item in arguments if item is not type(None)], inside)
+        if origin is typing.Literal:
+            return {"type": "string", "enum": list(arguments)}
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            return self._struct(hint, inside)
+        return self._container(origin, arguments, inside)
+
+    def _union(self, members: list[Any], inside: Models) -> Schema:
+        if len(members) == 1:
+            return self._schema(members[0], inside)
+        if set(members) == {int, float}:
+            return _SCALARS[float]
+        return _INT_OR_STRING if set(members) <= {int, float, str} else _FREE
+
+    def _container(self, origin: Any, arguments: tuple[Any, ...], inside: Models) -> Schema:
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return {"type": "object", "additionalProperties": self._schema(arguments[1], inside)}
+        if origin is tuple:
+            items = self._schema(arguments[0], inside)
+            return {"type": "array", "items": items, "description": items.get("description", "")}
+        raise TypeError(f"no schema for {origin}[{arguments}]")
 
 
 def _text(documented: type) -> str:
     """The docstring up to its sections, on one line."""
     text = (documented.__doc__ or "").split("Attributes:")[0]
     return " ".join(text.replace("``", "").split())
-
-
-def _struct_schema(model: type[msgspec.Struct]) -> Schema:
-    hints = typing.get_type_hints(model)
-    properties: Schema = {}
-    for field in msgspec.structs.fields(model):
-        name = field.encode_name
-        schema = dict(_schema_of(hints[field.name]))
-        text = FIELD_TEXTS.get(f"{model.__name__}.{name}") or FIELD_TEXTS.get(name)
-        if text and hints[field.name] is not ObjectMeta:
-            schema["description"] = text
-        properties[name] = schema
-    return {"type": "object", "description": _text(model), "properties": properties}
-
-
-def _schema_of(hint: Any) -> Schema:
-    if hint is Any or hint is msgspec.Raw:
-        return _FREE
-    if hint in _SCALARS:
-        return _SCALARS[hint]
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _union_schema([item for item in arguments if item is not type(None)])
-    if origin is typing.Literal:
-        return {"type": "string", "enum": list(arguments)}
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return _struct_schema(hint)
-    return _container_schema(origin, arguments)
-
-
-def _union_schema(members: list[Any]) -> Schema:
-    if len(members) == 1:
-        return _schema_of(members[0])
-    return _INT_OR_STRING
-
-
-def _container_schema(origin: Any, arguments: tuple[Any, ...]) -> Schema:
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": _schema_of(arguments[1])}
-    if origin is tuple:
-        items = _schema_of(arguments[0])
-        return {"type": "array", "items": items, "description": items.get("description", "")}
-    raise TypeError(f"no schema for {origin}[{arguments}]")

@@ -1,0 +1,1 @@
+"""Group ``apiextensions.k8s.io``: kinds that users define."""
