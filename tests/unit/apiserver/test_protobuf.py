@@ -213,3 +213,27 @@ async def test_through_the_api(api):
     assert may.json["status"]["allowed"] is True
     wrong = await api.post(DEPLOYMENTS, CONFIG_MAP, content_type=PROTOBUF)
     assert wrong.status == 400
+
+
+def test_schemas_of_definitions_keep_their_rules_and_whole_numbers():
+    def field(number: int, data: bytes) -> bytes:
+        tag = number << 3 | 2
+        return (
+            (bytes([tag]) if tag < 128 else bytes([tag & 127 | 128, tag >> 7]))
+            + bytes([len(data)])
+            + data
+        )
+
+    rule = field(1, b"self > 0") + field(2, b"too small")
+    schema = field(5, b"object") + bytes([9 << 3 | 1]) + b"\0\0\0\0\0\0\x24\x40" + field(44, rule)
+    version = field(1, b"v1") + field(4, field(1, schema)) + field(5, field(1, b""))
+    spec = field(1, b"example.com") + field(7, version)
+    body = b"k8s\0" + field(
+        1, field(1, b"apiextensions.k8s.io/v1") + field(2, b"CustomResourceDefinition")
+    )
+    body += field(2, field(2, spec))
+    decoded = decode_body(TABLE, body).document["spec"]["versions"][0]
+    assert decoded["subresources"] == {"status": {}}
+    found = decoded["schema"]["openAPIV3Schema"]
+    assert found["x-kubernetes-validations"] == [{"rule": "self > 0", "message": "too small"}]
+    assert repr(found["maximum"]) == "10"

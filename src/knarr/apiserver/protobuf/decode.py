@@ -114,6 +114,12 @@ def _signed(value: Any) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
+def _float(value: Any) -> float:
+    """A number as Go writes it to JSON: whole ones without a fraction."""
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 1e21 else number
+
+
 def _timestamp(data: Any) -> dt.datetime | None:
     if not _bytes(data):
         return None
@@ -148,7 +154,7 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
     "int32": _signed,
     "int64": _signed,
-    "float64": float,
+    "float64": _float,
     "[]byte": lambda data: base64.b64encode(_bytes(data)).decode(),
     "Time": _time,
     "MicroTime": _micro_time,
