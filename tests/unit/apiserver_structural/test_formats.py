@@ -115,6 +115,10 @@ def test_formats_that_count():
         ("^[a-]+$", ["a-"], ["b"]),
         ("^[-a]+$", ["a-"], ["b"]),
         ("^a\\-b/c\\/$", ["a-b/c/"], ["ab"]),
+        ("^[\\pL]+$", ["aé"], ["1"]),
+        ("^(?U)a+?b$", ["aab"], ["b"]),
+        ("^a(?i)b$", ["aB"], ["Ab"]),
+        ("^\\\\C$", ["\\C"], ["C"]),
         ("", ["anything"], []),
         ("^$", [""], ["\n"]),
         ("^([a-z0-9]([-a-z0-9]*[a-z0-9])?)(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", ["a.b-c"], ["A"]),
@@ -129,11 +133,18 @@ def test_expressions(pattern, matches, misses):
 @pytest.mark.parametrize(
     "pattern",
     [
-        "(", "a)", "[", "[a", "(?=a)", "(?!a)", "(?<=a)b", "(a)\\1", "a++", "*a", "\\p{Klingon}", "[\\pL]",
-        "(?U)a", "a(?i)", "(?-i)a", "\\c", "[[:odd:]]", "\\x{110000}", "\\xg", "a{2,1}", "x" * 10_001,
+        "(", "a)", "[", "[a", "(?=a)", "(?!a)", "(?<=a)b", "(a)\\1", "a++", "*a", "\\p{Klingon}", "\\C", "\\c",
+        "a\\\\\\C", "[[:odd:]]", "\\x{110000}", "\\xg", "a{2,1}", "x" * 10_001,
         "\\p{", "(?", "[z-a]", "[a-\\d]", "[a-", "a{1001}{1000}{1000}{1000}",
     ],
 )  # fmt: skip
 def test_what_is_no_expression(pattern):
     with pytest.raises(BadExpression):
         compile_expression(pattern)
+
+
+def test_what_is_wrong_is_said_in_the_words_of_go():
+    with pytest.raises(BadExpression, match=r"^error parsing regexp: missing closing \]: `\[a`$"):
+        compile_expression("[a")
+    with pytest.raises(BadExpression, match=r"invalid or unsupported Perl syntax: `\(\?=`$"):
+        compile_expression("(?=a)")

@@ -1,8 +1,9 @@
 r"""JSONPath as printer columns use it: ``k8s.io/client-go/util/jsonpath`` without templates.
 
 Fields (``.a``, ``['a']``, ``.a\.b``, ``['a\.b']``), indices and slices (``[0]``, ``[-1]``,
-``[1:3:2]``), ``[*]`` and ``.*``, recursive descent (``..a``), unions (``['a','b']``) and filters (``[?(@.type=="Ready")]``). Missing
-fields are no error; an index beyond a list or a filter on something else is one.
+``[1:3:2]``), ``[*]`` and ``.*``, recursive descent (``..a``), unions (``['a','b']``) and filters
+(``[?(@.type=="Ready")]``). Missing fields are no error; an index beyond a list or a filter on something
+else is one.
 """
 
 import re

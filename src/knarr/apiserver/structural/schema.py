@@ -1,11 +1,10 @@
 """Structural schemas of custom resources, parsed once and used for every document."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from knarr.apiserver.structural.expressions import BadExpression, compile_expression
+from knarr.apiserver.structural.expressions import BadExpression, Matcher, compile_expression
 from knarr.apiserver.structural.formats import effective_format
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
@@ -49,7 +48,7 @@ class Schema:
     max_length: int | None = None
     min_length: int | None = None
     pattern: str = ""
-    matcher: re.Pattern[str] | None = None
+    matcher: Matcher | None = None
     max_items: int | None = None
     min_items: int | None = None
     max_properties: int | None = None

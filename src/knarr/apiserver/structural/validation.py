@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from knarr.apiserver.structural.expressions import MAX_TEXT
 from knarr.apiserver.structural.formats import has_format
 from knarr.apiserver.structural.schema import Schema
 from knarr.apiserver.structural.texts import (
@@ -139,8 +138,6 @@ class _Validation:
             result.add(too_long(self._where(path), schema.max_length))
         elif schema.min_length is not None and len(value) < schema.min_length:
             self._fail(result, path, value, f"should be at least {schema.min_length} chars long")
-        elif schema.matcher is not None and len(value) > MAX_TEXT:
-            result.add(too_long(self._where(path), MAX_TEXT))
         elif schema.matcher is not None and schema.matcher.search(value) is None:
             self._fail(result, path, value, f"should match '{schema.pattern}'")
         name = schema.format
