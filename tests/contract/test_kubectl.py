@@ -347,8 +347,25 @@ async def test_mistakes_are_answered_clearly(kubectl):
     assert "spec.replicas" in wrong_type.err
     nowhere = await kubectl.run("create", "cm", "x", "-n", "nowhere")
     assert 'namespaces "nowhere" not found' in nowhere.err
-    server_side = await kubectl.apply(SERVICE, "--server-side")
-    assert "server-side apply is not offered" in server_side.err
+
+
+async def test_server_side_apply(kubectl):
+    first = await kubectl.apply(DEPLOYMENT, "--server-side")
+    assert first.out == "deployment.apps/web serverside-applied\n", first.err
+    other = DEPLOYMENT.replace("replicas: 2", "replicas: 3")
+    refused = await kubectl.apply(other, "--server-side", "--field-manager=other")
+    assert "Apply failed with 1 conflict" in refused.err
+    assert ".spec.replicas" in refused.err
+    forced = await kubectl.apply(
+        other, "--server-side", "--field-manager=other", "--force-conflicts"
+    )
+    assert forced.out == "deployment.apps/web serverside-applied\n"
+    shown = await kubectl.run("get", "deployment", "web", "-o", "yaml", "--show-managed-fields")
+    assert "manager: other" in shown.out
+    service = await kubectl.apply(SERVICE, "--server-side")
+    assert "serverside-applied" in service.out, service.err
+    again = await kubectl.apply(SERVICE)
+    assert again.code == 0, again.err
 
 
 async def test_dry_run_and_diff(kubectl):

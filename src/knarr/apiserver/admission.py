@@ -1,6 +1,7 @@
 """Defaulting and validation of an object before it is stored, and what of the world they may see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -58,40 +59,104 @@ class Allocator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One write on its way through admission.
+
+    Attributes:
+        served: the kind.
+        request: who asks, and how.
+        key: of the object.
+        admission: what the kind's own rules may look at.
+    """
+
+    served: Served
+    request: ApiRequest
+    key: Key
+    admission: Admission
+
+    @property
+    def old(self) -> Any:
+        """The stored object of an update, None on create."""
+        return self.admission.old
+
+    @property
+    def subresource(self) -> str:
+        """``status`` or empty."""
+        return self.admission.subresource
+
+
+class Hooks(Protocol):
+    """Admission by others: webhooks."""
+
+    def concerned(self, case: Case) -> bool:
+        """Whether anybody is to be asked; cheap."""
+        ...
+
+    async def mutate(self, case: Case, subject: Any) -> tuple[Any, list[str]]:
+        """The object as the hooks want it, and their warnings.
+
+        Raises:
+            StatusError: one of them refused, or could not be asked.
+        """
+        ...
+
+    async def validate(self, case: Case, subject: Any) -> list[str]:
+        """The warnings of hooks that agree.
+
+        Raises:
+            StatusError: one of them refused, or could not be asked.
+        """
+        ...
+
+
+class Quota(Protocol):
+    """Limits on what a namespace may hold."""
+
+    def check(self, served: Served, subject: Any, old: Any | None) -> None:
+        """Count the object in.
+
+        Raises:
+            Forbidden: a quota would be exceeded.
+        """
+        ...
+
+
 class Admissions:
-    """Runs the kinds' own rules and the namespace's.
+    """Runs the kinds' own rules and the namespace's, and asks webhooks.
 
     Args:
         store: for the Namespaces and the configuration.
         clock: for timestamps.
-        allocators: by collection.
+        allocators: by collection, in order.
+        hooks: webhooks, None without.
+        quota: None without.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, allocators: Mapping[str, Allocator] | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        allocators: Mapping[str, Sequence[Allocator]] | None = None,
+        *,
+        hooks: Hooks | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._config = ConfigSource(store)
         self._allocators = allocators or {}
+        self._hooks = hooks
+        self._quota = quota
 
     def now(self) -> str:
         """The time as objects carry it."""
         return format_timestamp(self._clock.wall())
 
-    def admit(
-        self, served: Served, subject: Any, request: ApiRequest, old: Any = None
-    ) -> tuple[Any, list[str]]:
-        """Default and validate an object.
-
-        Returns:
-            The object with its defaults, and warnings.
-
-        Raises:
-            Invalid: of Kubernetes' own kinds, or metadata that is wrong.
-            BadRequest: a custom kind's validation refused it.
-        """
-        kind = served.kind
+    def case(
+        self, served: Served, request: ApiRequest, key: Key, old: Any = None, subresource: str = ""
+    ) -> Case:
+        """A write that is to be admitted."""
         operation: Operation = "CREATE" if old is None else "UPDATE"
         admission = Admission(
             operation=operation,
@@ -99,24 +164,68 @@ class Admissions:
             old=old,
             now=self.now(),
             config=self._config.current(),
+            subresource=subresource,
         )
-        if kind.default is not None:
-            subject = kind.default(subject, admission)
-        if not kind.builtin:
-            _refuse_invalid(served, subject, metadata_errors(subject.metadata))
-        allocator = self._allocators.get(served.collection)
+        return Case(served, request, key, admission)
+
+    def decode_defaults(self, case: Case, subject: Any) -> Any:
+        """The defaults that Kubernetes sets before anything else looks at an object.
+
+        A custom kind's defaults are set by its webhook, later: nobody owns them.
+        """
+        kind = case.served.kind
+        if kind.default is None or kind.webhook:
+            return subject
+        return kind.default(subject, case.admission)
+
+    async def admit(self, case: Case, subject: Any) -> tuple[Any, list[str]]:
+        """Complete and judge an object.
+
+        Returns:
+            The object as it may be stored, and warnings.
+
+        Raises:
+            Invalid: of Kubernetes' own kinds, or metadata that is wrong.
+            BadRequest: a custom kind's validation refused it.
+            Forbidden: a quota is used up.
+            StatusError: a webhook's.
+        """
+        hooks = self._hooks
+        if hooks is None or not hooks.concerned(case):
+            return self._settle(case, subject)
+        subject, mutating = await hooks.mutate(case, subject)
+        subject = self.decode_defaults(case, subject)
+        judged, _ = self._settle(case, subject)
+        validating = await hooks.validate(case, judged)
+        # others may have written while the webhooks were asked
+        settled, warnings = self._settle(case, judged)
+        return settled, [*mutating, *warnings, *validating]
+
+    def _settle(self, case: Case, subject: Any) -> tuple[Any, list[str]]:
+        """The part of admission that decides on one state of the store."""
+        if case.subresource and case.served.custom is None:
+            return subject, []
+        kind = case.served.kind
         found: tuple[FieldError, ...] = ()
-        if allocator is not None:
-            subject, found = allocator.allocate(subject, old)
+        if not case.subresource:
+            if kind.default is not None and kind.webhook:
+                subject = kind.default(subject, case.admission)
+            if not kind.builtin:
+                _refuse_invalid(case.served, subject, metadata_errors(subject.metadata))
+            for allocator in self._allocators.get(case.served.collection, ()):
+                subject, more = allocator.allocate(subject, case.old)
+                found += more
         if kind.validate is not None:
-            found = (*found, *kind.validate(subject, admission))
+            found = (*found, *kind.validate(subject, case.admission))
         errors = [error for error in found if error.level == "error"]
         if errors and kind.webhook:
             raise BadRequest(
                 f'admission webhook "{kind.webhook}" denied the request: validation failed: '
                 f"{format_field_errors(errors)}"
             )
-        _refuse_invalid(served, subject, errors)
+        _refuse_invalid(case.served, subject, errors)
+        if self._quota is not None and not case.subresource:
+            self._quota.check(case.served, subject, case.old)
         return subject, [format_field_errors([each]) for each in found if each.level == "warning"]
 
     def check_namespace(self, served: Served, namespace: str, name: str) -> None:

@@ -12,7 +12,9 @@ from knarr.apiserver.protobuf.decode import decode_body
 from knarr.apiserver.protobuf.wire import WireField, WireTables
 from knarr.apiserver.request import ApiRequest
 from knarr.apiserver.served import Served
+from knarr.apiserver.structural import CrdVersion
 from knarr.meta.errors import BadRequest, Cause, Invalid, StatusError, UnsupportedMediaType
+from knarr.meta.fielderrors import causes_of
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _JSON_TYPES = frozenset({"", "application/json", "*/*", "application/*"})
@@ -87,9 +89,10 @@ class BodyReader:
             BadRequest: malformed, of another kind, or with unknown fields under Strict.
             Invalid: a field that Knarr does not support, or a wrong type in a custom kind.
         """
-        if request.trusted and request.content_type in ("", "application/json"):
+        plain = request.content_type in ("", "application/json")
+        if request.trusted and plain and served.custom is None:
             try:
-                return self._named(Body(served.decode(request.body)), served)
+                return self._named(Body(served.codec.parse(request.body)), served)
             except msgspec.MsgspecError as error:
                 raise _type_error(served, "", error) from None
         return self.convert(self.document(request), request, served)
@@ -98,10 +101,12 @@ class BodyReader:
         """As ``read``, for a document that is decoded already."""
         self._check_kind(document, served)
         warnings: list[str] = []
-        if not request.trusted:
+        if served.custom is not None:
+            document, warnings = self._admit_custom(document, request, served, served.custom)
+        elif not request.trusted:
             document, warnings = self._prune(document, request, served)
         try:
-            subject = msgspec.convert(document, served.kind.model)
+            subject = served.codec.convert(document)
         except msgspec.ValidationError as error:
             raise _type_error(served, _name_of(document), error) from None
         return self._named(Body(subject, warnings), served)
@@ -140,6 +145,18 @@ class BodyReader:
             ]
             raise served.invalid(_name_of(document), causes)
         return pruned, _unknown_fields(findings, request, served)
+
+    def _admit_custom(
+        self, document: dict[str, Any], request: ApiRequest, served: Served, rules: CrdVersion
+    ) -> tuple[dict[str, Any], list[str]]:
+        """A custom object's document, pruned and with the defaults of its schema."""
+        walk = FieldWalk(lambda _: False)
+        metadata = walk.prune({"metadata": document.get("metadata")}, served.shape)
+        admitted = rules.admit({**document, **metadata})
+        if admitted.errors:
+            raise served.invalid(_name_of(document), causes_of(admitted.errors))
+        findings = Findings(unknown=[*walk.findings.unknown, *admitted.unknown])
+        return admitted.document, _unknown_fields(findings, request, served)
 
     def _known_to_kubernetes(self, steps: Sequence[Step], served: Served) -> bool:
         table = self._tables.get()

@@ -22,7 +22,7 @@ from knarr.apiserver.reading import Reader
 from knarr.apiserver.request import ApiRequest, ApiResponse, json_response
 from knarr.apiserver.routing import Route
 from knarr.apiserver.served import Served
-from knarr.apiserver.writing import encode, maker, written
+from knarr.apiserver.writing import written
 from knarr.kits.clock import Clock, format_timestamp, parse_timestamp
 from knarr.meta.errors import BadRequest, Cause, Conflict, Invalid
 from knarr.store.store import Store
@@ -182,7 +182,7 @@ class Deleter:
         options = parse_options(self._bodies.document(request), request)
         data, removed = await self._delete_one(route, options)
         if not removed:
-            return written(data, [])
+            return written(route.served, data, [])
         kind = route.served.kind
         uid = route.served.decode(data).metadata.uid
         details = {"name": route.name, "group": kind.group, "kind": kind.plural, "uid": uid}
@@ -207,18 +207,18 @@ class Deleter:
         plan = plan_delete(served, old, options, self._clock.wall())
         durable = served.kind.durable
         if options.dry_run:
-            return encode(plan.subject), plan.remove
+            return served.encode(plan.subject), plan.remove
         if plan.remove:
             final = await store.delete(
-                served.collection, route.key, entry.rv, maker(plan.subject), durable=durable
+                served.collection, route.key, entry.rv, served.maker(plan.subject), durable=durable
             )
             return final.data, True
-        if encode(plan.subject) == entry.data:
+        if served.encode(plan.subject) == entry.data:
             if entry.rv > store.visible_rv(served.collection):
                 await store.settle()
             return entry.data, False
         stored = await store.update(
-            served.collection, route.key, entry.rv, maker(plan.subject), durable=durable
+            served.collection, route.key, entry.rv, served.maker(plan.subject), durable=durable
         )
         return stored.data, False
 

@@ -44,20 +44,29 @@ def _subresources(served: Served) -> list[tuple[str, dict[str, str], list[str]]]
 
 
 class Discovery:
-    """Documents about what is served; built once, because the kinds do not change."""
+    """Documents about what is served; built again when the kinds change."""
 
     def __init__(self, registry: Registry, ready: Callable[[], bool]) -> None:
         self._registry = registry
         self._ready = ready
-        self._versions = registry.group_versions()
-        for group, version, _, _ in REVIEWS:
+        self._built = -1
+        self._versions: dict[str, list[str]] = {}
+        self._aggregated: dict[bool, tuple[bytes, str]] = {}
+
+    def _refresh(self) -> None:
+        if self._built == self._registry.version:
+            return
+        self._built = self._registry.version
+        self._versions = self._registry.group_versions()
+        for group, version, *_ in REVIEWS:
             versions = self._versions.setdefault(group, [])
             if version not in versions:
                 versions.append(version)
-        self._aggregated: dict[bool, tuple[bytes, str]] = {}
+        self._aggregated = {}
 
     def answer(self, segments: Sequence[str], request: ApiRequest) -> ApiResponse | None:
         """The document at a path, None when there is none."""
+        self._refresh()
         match segments:
             case ["api" | "apis" as root]:
                 return self._root(request, core=root == "api")

@@ -13,6 +13,7 @@ from knarr.apiserver.allocation import DEFAULT_SERVICE_CIDR, ServiceAllocator
 from knarr.apiserver.bodies import BodyReader
 from knarr.apiserver.deleting import Deleter
 from knarr.apiserver.discovery import Discovery
+from knarr.apiserver.fieldtracking import FieldTracker
 from knarr.apiserver.openapi import OpenApi, Schema, version_2
 from knarr.apiserver.patching import Patcher
 from knarr.apiserver.podlogs import LogReader, PodLogs
@@ -69,17 +70,19 @@ class Handler:
         tables = WireTables()
         bodies = BodyReader(tables)
         services = ServiceAllocator(store, rng, cidr=service_cidr)
-        admissions = Admissions(store, clock, {"services": services})
+        admissions = Admissions(store, clock, {"services": (services,)})
+        schema = schema or _opaque
+        tracker = FieldTracker(tables, schema, clock)
         self.registry = Registry(kinds)
         self._reader = Reader(store, clock)
-        self._writer = Writer(store, bodies, admissions, rng)
+        self._writer = Writer(store, bodies, admissions, tracker, rng)
         self._watching = Watching(store, clock, rng)
         self._deleter = Deleter(store, bodies, self._reader, clock)
-        self._patcher = Patcher(self._writer, bodies, tables)
-        self._scaler = Scaler(self._writer, self._patcher, bodies)
+        self._patcher = Patcher(self._writer, bodies, tables, tracker)
+        self._scaler = Scaler(self._writer, self._patcher, bodies, tracker)
         self._logs = LogReader(store, logs) if logs is not None else None
         self._discovery = Discovery(self.registry, ready)
-        self._openapi = OpenApi(self.registry, schema or _opaque)
+        self._openapi = OpenApi(self.registry, schema)
         self._reviews = Reviews(bodies)
         self._rng = rng
         self._verbs = self._table()

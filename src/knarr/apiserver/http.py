@@ -273,6 +273,7 @@ async def _read(http: BaseRequest, path: str, query: dict[str, str], user: UserI
         content_type=headers.get("Content-Type", ""),
         accept=headers.get("Accept", ""),
         if_none_match=headers.get("If-None-Match", ""),
+        user_agent=headers.get("User-Agent", ""),
     )
 
 

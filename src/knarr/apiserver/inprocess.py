@@ -11,6 +11,7 @@ from knarr.meta.errors import NotFound, StatusError
 from knarr.resources.kind import UserInfo
 
 _NO_QUERY: Mapping[str, str] = {}
+_USER_AGENT = "knarr"
 
 
 class InProcessTransport:
@@ -40,6 +41,7 @@ class InProcessTransport:
             query=query or _NO_QUERY,
             body=body or b"",
             content_type=content_type,
+            user_agent=_USER_AGENT,
             trusted=True,
         )
         try:

@@ -1,7 +1,8 @@
 """What the server does to an object's metadata, as pure functions.
 
 The server owns uid, creationTimestamp, resourceVersion, generation and the deletion fields; what a
-client sends there is dropped or compared, never stored. managedFields are not kept.
+client sends there is dropped or compared, never stored. What it sends of managedFields is judged where
+fields are tracked.
 """
 
 from typing import Any
@@ -63,7 +64,6 @@ def metadata_of_new(
         creation_timestamp=now,
         deletion_timestamp=None,
         deletion_grace_period_seconds=None,
-        managed_fields=None,
         self_link="",
     )
 
@@ -81,7 +81,6 @@ def metadata_of_update(metadata: ObjectMeta, old: ObjectMeta) -> ObjectMeta:
         creation_timestamp=old.creation_timestamp,
         deletion_timestamp=old.deletion_timestamp,
         deletion_grace_period_seconds=old.deletion_grace_period_seconds,
-        managed_fields=None,
         self_link="",
     )
 
@@ -142,11 +141,9 @@ def generation_of_update(served: Served, new: Any, old: Any) -> int:
     generation: int = old.metadata.generation
     if not served.counts_generation:
         return generation
-    if served.kind.builtin:
-        changed = new.spec != old.spec
-    else:
-        same = {"metadata": old.metadata} | ({"status": None} if served.stores_status else {})
-        changed = replace(new, **same) != replace(old, **same)
+    spec_only = served.kind.builtin
+    codec = served.codec
+    changed = codec.wanted(new, spec_only=spec_only) != codec.wanted(old, spec_only=spec_only)
     return generation + 1 if changed else generation
 
 

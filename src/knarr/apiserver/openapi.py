@@ -20,6 +20,11 @@ _YEAR_S = 31_536_000
 _PROTO_VERSION_2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 # openapi.v2.Document {1: swagger, 2: Info {1: title, 2: version}, 8: Paths {}}
 _EMPTY_VERSION_2 = b"\x0a\x032.0\x12\x0b\x0a\x05Knarr\x12\x02v1\x42\x00"
+_ENVELOPE: Mapping[str, Any] = {
+    "apiVersion": {"type": "string", "description": "The version of this representation."},
+    "kind": {"type": "string", "description": "The kind of this object."},
+    "metadata": {"type": "object", "description": "Standard object metadata."},
+}
 _PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force", "pretty")
 
 
@@ -34,10 +39,14 @@ class OpenApi:
     def __init__(self, registry: Registry, schema: Schema) -> None:
         self._registry = registry
         self._schema = schema
+        self._built = -1
         self._documents: dict[str, tuple[bytes, str]] = {}
 
     def answer(self, segments: Sequence[str], request: ApiRequest) -> ApiResponse | None:
         """The document below ``/openapi/v3``, None when there is none."""
+        if self._built != self._registry.version:
+            self._built = self._registry.version
+            self._documents = {}
         if len(segments) == 2:
             return self._index()
         wanted = "/".join(segments[2:])
@@ -73,6 +82,13 @@ class OpenApi:
             self._documents[path] = (body, hashlib.sha256(body).hexdigest()[:32].upper())
         return self._documents[path]
 
+    def _schema_of(self, served: Served) -> Mapping[str, Any]:
+        if served.custom is None:
+            return self._schema(served.kind)
+        schema = served.schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        properties = {**_ENVELOPE, **(schema.get("properties") or {})}
+        return {**schema, "properties": properties | {"metadata": _ENVELOPE["metadata"]}}
+
     def _build(self, path: str) -> dict[str, Any]:
         paths: dict[str, Any] = {}
         schemas: dict[str, Any] = {}
@@ -81,7 +97,7 @@ class OpenApi:
             identity = [{"group": kind.group, "version": kind.version, "kind": kind.kind}]
             name = _schema_name(kind)
             schemas[name] = {
-                **self._schema(kind),
+                **self._schema_of(served),
                 "x-kubernetes-group-version-kind": identity,
             }
             scope = "/namespaces/{namespace}" if kind.namespaced else ""

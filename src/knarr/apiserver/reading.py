@@ -49,7 +49,8 @@ class Reader:
     def item_response(
         self, served: Served, request: ApiRequest, data: bytes, status: int = 200
     ) -> ApiResponse:
-        """One document in the form that the client wants."""
+        """One stored document in the form that the client wants."""
+        data = served.shown(data)
         wanted = negotiate(request.accept)
         if wanted.form == "metadata":
             document = partial_metadata(msgspec.json.decode(data), wanted.version)
@@ -159,7 +160,9 @@ class Reader:
         rv: int,
         page: Page | None = None,
     ) -> ApiResponse:
-        """A List in the form that the client wants."""
+        """A List of stored documents in the form that the client wants."""
+        if served.present is not None:
+            items = [served.present(item) for item in items]
         wanted = negotiate(request.accept)
         metadata: dict[str, Any] = {"resourceVersion": str(rv)}
         if page is not None and page.next_key is not None:
@@ -168,7 +171,7 @@ class Reader:
                 metadata["remainingItemCount"] = page.remaining
         if wanted.form == "table":
             return ApiResponse(200, self._table(served, request, wanted, items, metadata))
-        api_version, kind = served.kind.api_version, f"{served.kind.kind}List"
+        api_version, kind = served.kind.api_version, served.kind.listed
         if wanted.form == "metadata":
             api_version, kind = f"meta.k8s.io/{wanted.version}", "PartialObjectMetadataList"
             items = [

@@ -34,6 +34,7 @@ class ApiRequest:
     content_type: str = ""
     accept: str = ""
     if_none_match: str = ""
+    user_agent: str = ""
     trusted: bool = False
 
     def text(self, name: str) -> str:

@@ -5,12 +5,22 @@ from typing import Any
 import msgspec
 
 from knarr.apiserver.bodies import BodyReader
-from knarr.apiserver.patching import Patcher
+from knarr.apiserver.customobjects import CustomObject
+from knarr.apiserver.fieldmanagement import (
+    decode_managers,
+    encode_managers,
+    managers_of_parent,
+    managers_of_scale,
+    with_managers,
+)
+from knarr.apiserver.fieldtracking import SCALE_VERSION, FieldTracker
+from knarr.apiserver.patching import Patcher, is_apply
 from knarr.apiserver.request import ApiRequest, ApiResponse
 from knarr.apiserver.routing import Route
-from knarr.apiserver.served import ENCODER
+from knarr.apiserver.served import ENCODER, Served
+from knarr.apiserver.structural import ScalePaths, written
 from knarr.apiserver.writing import Writer
-from knarr.meta.errors import BadRequest, Cause, Invalid
+from knarr.meta.errors import BadRequest, Cause, Invalid, StatusError
 from knarr.meta.objects import ObjectMeta, Resource, Struct
 
 replace = msgspec.structs.replace
@@ -36,14 +46,20 @@ class Scale(Resource, frozen=True, kw_only=True):
     status: ScaleStatus | None = None
 
 
-def scale_of(subject: Any) -> Scale:
-    """The Scale of an object with ``spec.replicas`` and ``status.replicas``."""
+def scale_of(served: Served, subject: Any) -> Scale:
+    """The Scale of an object of a kind that has one.
+
+    Raises:
+        StatusError: a custom object's fields do not hold what its definition says.
+    """
     metadata = subject.metadata
-    spec, status = subject.spec, subject.status
-    wanted = spec.replicas if spec is not None and spec.replicas is not None else 1
-    selector = spec.selector.match_labels if spec is not None and spec.selector else None
+    wanted, present, selector = (
+        _custom_figures(served.custom.scale, subject)
+        if served.custom is not None and served.custom.scale is not None
+        else _figures(subject)
+    )
     return Scale(
-        api_version="autoscaling/v1",
+        api_version=SCALE_VERSION,
         kind="Scale",
         metadata=ObjectMeta(
             name=metadata.name,
@@ -53,25 +69,55 @@ def scale_of(subject: Any) -> Scale:
             creation_timestamp=metadata.creation_timestamp,
         ),
         spec=ScaleSpec(replicas=wanted),
-        status=ScaleStatus(
-            replicas=(status.replicas or 0) if status is not None else 0,
-            selector=",".join(f"{key}={value}" for key, value in sorted((selector or {}).items())),
-        ),
+        status=ScaleStatus(replicas=present, selector=selector),
     )
+
+
+def _figures(subject: Any) -> tuple[int, int, str]:
+    spec, status = subject.spec, subject.status
+    wanted = spec.replicas if spec is not None and spec.replicas is not None else 1
+    labels = spec.selector.match_labels if spec is not None and spec.selector else None
+    selector = ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
+    return wanted, (status.replicas or 0) if status is not None else 0, selector
+
+
+def _custom_figures(paths: ScalePaths, subject: CustomObject) -> tuple[int, int, str]:
+    try:
+        content = subject.content
+        return paths.replicas(content), paths.current(content), paths.selector(content)
+    except TypeError as error:
+        raise StatusError(str(error)) from None
+
+
+def with_replicas(served: Served, subject: Any, replicas: int) -> Any:
+    """The object with another number of wanted replicas."""
+    if served.custom is not None and served.custom.scale is not None:
+        content = written(subject.content, served.custom.scale.spec_replicas, replicas)
+        return replace(subject, content=content)
+    return replace(subject, spec=replace(subject.spec, replicas=replicas))
+
+
+def _replica_path(served: Served) -> str:
+    if served.custom is not None and served.custom.scale is not None:
+        return served.custom.scale.spec_replicas.removeprefix(".")
+    return "spec.replicas"
 
 
 class Scaler:
     """Reads and writes the scale of objects."""
 
-    def __init__(self, writer: Writer, patcher: Patcher, bodies: BodyReader) -> None:
+    def __init__(
+        self, writer: Writer, patcher: Patcher, bodies: BodyReader, tracker: FieldTracker
+    ) -> None:
         self._writer = writer
         self._patcher = patcher
         self._bodies = bodies
+        self._tracker = tracker
 
     async def get(self, route: Route, _request: ApiRequest) -> ApiResponse:
         """GET on ``scale``."""
         _, subject = self._writer.stored(route)
-        return ApiResponse(200, ENCODER.encode(scale_of(subject)))
+        return ApiResponse(200, ENCODER.encode(scale_of(route.served, subject)))
 
     async def update(self, route: Route, request: ApiRequest) -> ApiResponse:
         """PUT on ``scale``."""
@@ -80,42 +126,74 @@ class Scaler:
     async def patch(self, route: Route, request: ApiRequest) -> ApiResponse:
         """PATCH on ``scale``; the patch applies to the Scale, not to the object."""
         served = route.served
-        patch = self._patcher.parse(served, request)
         _, subject = self._writer.stored(route)
-        present = msgspec.json.decode(ENCODER.encode(scale_of(subject)))
-        document = self._patcher.apply(served, request, present, patch)
-        return await self._write(route, request, document)
+        present = _scale_document(served, subject)
+        if is_apply(request):
+            return await self._apply(route, request, subject, present)
+        patch = self._patcher.parse(served, request)
+        return await self._write(
+            route, request, self._patcher.apply(served, request, present, patch)
+        )
+
+    async def _apply(
+        self, route: Route, request: ApiRequest, subject: Any, present: dict[str, Any]
+    ) -> ApiResponse:
+        """Server-side apply of a Scale: of the object, its applier owns the replicas."""
+        config = self._patcher.configuration(route, request)
+        version = route.served.kind.api_version
+        paths = {version: _replica_path(route.served)}
+        entries = list(subject.metadata.managed_fields or ())
+        parent = decode_managers(entries)
+        live = with_managers(present, managers_of_scale(parent, paths))
+        result = self._tracker.apply_scale(request, live, config)
+        after = managers_of_parent(parent, result.managers, paths, version)
+        return await self._write(route, request, result.document, encode_managers(after))
 
     async def _write(
-        self, route: Route, request: ApiRequest, document: dict[str, Any]
+        self,
+        route: Route,
+        request: ApiRequest,
+        document: dict[str, Any],
+        entries: list[dict[str, Any]] | None = None,
     ) -> ApiResponse:
-        if document.get("kind") not in (None, "", "Scale"):
-            raise BadRequest(f"{document['kind']} cannot be handled as a Scale")
-        try:
-            sent = msgspec.convert(document, Scale)
-        except msgspec.ValidationError as error:
-            raise BadRequest(
-                f'Scale in version "v1" cannot be handled as a Scale: {error}'
-            ) from None
-        if sent.spec.replicas < 0:
-            text = f"Invalid value: {sent.spec.replicas}: must be greater than or equal to 0"
-            raise Invalid(
-                f'Scale.autoscaling "{route.name}" is invalid: spec.replicas: {text}',
-                group="autoscaling",
-                kind="Scale",
-                name=route.name,
-                causes=[Cause(reason="FieldValueInvalid", message=text, field="spec.replicas")],
-            )
+        """Store the replicas of a Scale; ``entries`` are the object's managedFields after an apply."""
+        served = route.served
+        sent = _parse_scale(document, route.name)
         entry, old = self._writer.stored(route)
         metadata = replace(
             old.metadata,
             resource_version=sent.metadata.resource_version,
             uid=sent.metadata.uid,
         )
-        wanted = replace(
-            old, metadata=metadata, spec=replace(old.spec, replicas=sent.spec.replicas)
+        if entries is not None:
+            metadata = replace(metadata, managed_fields=tuple(entries))
+        wanted = replace(with_replicas(served, old, sent.spec.replicas), metadata=metadata)
+        response = await self._writer.replace_subject(
+            route, request, entry, old, wanted, [], tracked=entries is not None
         )
-        main = Route(route.served, route.namespace, route.name, "")
-        response = await self._writer.replace_subject(main, request, entry, old, wanted, [])
-        written = route.served.decode(response.body)
-        return ApiResponse(200, ENCODER.encode(scale_of(written)), headers=response.headers)
+        after = served.codec.parse(response.body)
+        return ApiResponse(200, ENCODER.encode(scale_of(served, after)), headers=response.headers)
+
+
+def _scale_document(served: Served, subject: Any) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.json.decode(ENCODER.encode(scale_of(served, subject)))
+    return document
+
+
+def _parse_scale(document: dict[str, Any], name: str) -> Scale:
+    if document.get("kind") not in (None, "", "Scale"):
+        raise BadRequest(f"{document['kind']} cannot be handled as a Scale")
+    try:
+        sent = msgspec.convert(document, Scale)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f'Scale in version "v1" cannot be handled as a Scale: {error}') from None
+    if sent.spec.replicas < 0:
+        text = f"Invalid value: {sent.spec.replicas}: must be greater than or equal to 0"
+        raise Invalid(
+            f'Scale.autoscaling "{name}" is invalid: spec.replicas: {text}',
+            group="autoscaling",
+            kind="Scale",
+            name=name,
+            causes=[Cause(reason="FieldValueInvalid", message=text, field="spec.replicas")],
+        )
+    return sent

@@ -1,12 +1,14 @@
 """The kinds that this server offers, each with what serving it needs, compiled once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from knarr.apiserver.codecs import ENCODER, Codec, Present, TypedCodec
 from knarr.apiserver.fieldcheck import Shape, shape_of
+from knarr.apiserver.structural import CrdVersion
 from knarr.meta.errors import (
     AlreadyExists,
     Cause,
@@ -15,14 +17,16 @@ from knarr.meta.errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
+    TooLarge,
 )
-from knarr.meta.objects import Resource
 from knarr.resources.kind import Kind
+
+__all__ = ["ENCODER", "MODIFIED_TEXT", "Registry", "Served", "serve"]
 
 # Kubernetes does not count generations of these, although they have a spec.
 _WITHOUT_GENERATION = frozenset({"namespaces", "services", "nodes", "endpoints"})
 
-ENCODER = msgspec.json.Encoder(order="deterministic")
+MAX_OBJECT_BYTES = 3 << 19
 MODIFIED_TEXT = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
@@ -33,48 +37,86 @@ class Served:
     """One kind as the server uses it.
 
     Attributes:
-        decoder: of the typed document.
+        collection: the name of the store's collection.
+        codec: between stored bytes, documents and objects.
         shape: the model's fields, for finding unknown ones.
         stores_status: the main endpoint leaves ``status`` alone.
         counts_generation: ``metadata.generation`` is kept.
+        custom: rules of a CustomResourceDefinition's version, None for kinds with a model.
+        schema: ``openAPIV3Schema`` of a CustomResourceDefinition's version.
     """
 
     kind: Kind[Any]
-    decoder: "msgspec.json.Decoder[Resource]"
+    collection: str
+    codec: Codec
     shape: Shape
     stores_status: bool
     counts_generation: bool
+    custom: CrdVersion | None = None
+    schema: Mapping[str, Any] | None = None
 
     @property
-    def collection(self) -> str:
-        """The name of the store's collection."""
-        return self.kind.qualified_plural
+    def present(self) -> Present | None:
+        """From stored bytes to what clients get; None when that is the same."""
+        return self.codec.present
+
+    def shown(self, data: bytes) -> bytes:
+        """What clients get for stored bytes."""
+        present = self.codec.present
+        return data if present is None else present(data)
 
     def decode(self, data: bytes) -> Any:
-        """A stored document, typed."""
-        return self.decoder.decode(data)
+        """A stored document as an object."""
+        return self.codec.decode(data)
+
+    def encode(self, subject: Any) -> bytes:
+        """An object as it is stored.
+
+        Raises:
+            TooLarge: it exceeds what an object may weigh.
+        """
+        data = self.codec.encode(subject)
+        if len(data) > MAX_OBJECT_BYTES:
+            raise TooLarge(
+                f"the object is {len(data)} bytes long, the limit is {MAX_OBJECT_BYTES} bytes"
+            )
+        return data
+
+    def maker(self, subject: Any) -> Callable[[int], bytes]:
+        """Encodes an object for the version it is given."""
+
+        def make(rv: int) -> bytes:
+            metadata = msgspec.structs.replace(subject.metadata, resource_version=str(rv))
+            return self.encode(msgspec.structs.replace(subject, metadata=metadata))
+
+        return make
+
+    @property
+    def qualified(self) -> str:
+        """The resource as error messages name it."""
+        return self.kind.qualified_plural
 
     # The errors of a request name the resource in Kubernetes' words.
 
     def not_found(self, name: str) -> NotFound:
         """404."""
-        return NotFound(f'{self.collection} "{name}" not found', **self._about(name))
+        return NotFound(f'{self.qualified} "{name}" not found', **self._about(name))
 
     def exists(self, name: str) -> AlreadyExists:
         """409 of a create."""
-        return AlreadyExists(f'{self.collection} "{name}" already exists', **self._about(name))
+        return AlreadyExists(f'{self.qualified} "{name}" already exists', **self._about(name))
 
     def conflict(self, name: str, why: str = MODIFIED_TEXT) -> Conflict:
         """409 of an update."""
         return Conflict(
-            f'Operation cannot be fulfilled on {self.collection} "{name}": {why}',
+            f'Operation cannot be fulfilled on {self.qualified} "{name}": {why}',
             **self._about(name),
         )
 
     def forbidden(self, name: str, why: str, causes: Iterable[Cause] = ()) -> Forbidden:
         """403 of an admission check."""
         return Forbidden(
-            f'{self.collection} "{name}" is forbidden: {why}',
+            f'{self.qualified} "{name}" is forbidden: {why}',
             causes=tuple(causes),
             **self._about(name),
         )
@@ -97,7 +139,7 @@ class Served:
     def method_not_allowed(self, method: str) -> MethodNotAllowed:
         """405."""
         return MethodNotAllowed(
-            f"{method} is not supported on resources of kind {self.collection!r}",
+            f"{method} is not supported on resources of kind {self.qualified!r}",
             group=self.kind.group,
             kind=self.kind.plural,
         )
@@ -106,12 +148,15 @@ class Served:
         return {"group": self.kind.group, "kind": self.kind.plural, "name": name}
 
 
-def _serve(kind: Kind[Any]) -> Served:
+def serve(kind: Kind[Any]) -> Served:
+    """A kind with a model, ready to be served."""
     fields = kind.model.__struct_fields__
     counts = "spec" in fields and not (kind.builtin and kind.plural in _WITHOUT_GENERATION)
+    stored = kind.stored_as
     return Served(
         kind=kind,
-        decoder=msgspec.json.Decoder(kind.model),
+        collection=(stored.kind if stored is not None else kind).qualified_plural,
+        codec=TypedCodec(kind),
         shape=shape_of(kind.model),
         stores_status=kind.has_status and "status" in fields,
         counts_generation=counts,
@@ -119,16 +164,54 @@ def _serve(kind: Kind[Any]) -> Served:
 
 
 class Registry:
-    """Every served kind, by its place in a URL and by its name in a document."""
+    """Every served kind, by its place in a URL.
+
+    Kinds with a model are given once. Custom kinds come and go; ``version`` grows with each change, so
+    that documents made of the registry know when they are old.
+    """
 
     def __init__(self, kinds: Iterable[Kind[Any]]) -> None:
-        self.all = tuple(_serve(kind) for kind in kinds)
+        self._fixed = tuple(serve(kind) for kind in kinds)
+        self._custom: dict[str, tuple[Served, ...]] = {}
+        self._by_resource: dict[tuple[str, str, str], Served] = {}
+        self.all: tuple[Served, ...] = ()
+        self.version = 0
+        self._rebuild()
+        if len(self._by_resource) != len(self._fixed):
+            raise ValueError("two kinds claim one resource")
+
+    def put_custom(self, definition: str, versions: Iterable[Served]) -> None:
+        """Serve the versions of a custom kind, in the order of their preference.
+
+        Args:
+            definition: name of the CustomResourceDefinition; what it served before goes.
+            versions: none to stop serving it.
+
+        Raises:
+            ValueError: a kind with a model has the place already.
+        """
+        served = tuple(versions)
+        fixed = {(each.kind.group, each.kind.plural) for each in self._fixed}
+        if any((each.kind.group, each.kind.plural) in fixed for each in served):
+            raise ValueError(f"{definition} is served by a kind of Knarr itself")
+        if served:
+            self._custom[definition] = served
+        else:
+            self._custom.pop(definition, None)
+        self._rebuild()
+
+    def has_model(self, group: str, plural: str) -> bool:
+        """Whether a resource is served by a kind with a model."""
+        return any((each.kind.group, each.kind.plural) == (group, plural) for each in self._fixed)
+
+    def _rebuild(self) -> None:
+        customs = (each for versions in self._custom.values() for each in versions)
+        self.all = (*self._fixed, *customs)
         self._by_resource = {
             (served.kind.group, served.kind.version, served.kind.plural): served
             for served in self.all
         }
-        if len(self._by_resource) != len(self.all):
-            raise ValueError("two kinds claim one resource")
+        self.version += 1
 
     def find(self, group: str, version: str, plural: str) -> Served | None:
         """The kind behind a URL."""

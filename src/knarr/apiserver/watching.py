@@ -139,6 +139,7 @@ class WatchStream:
         self._collection = served.collection
         self._options = options
         self._rendering = rendering
+        self._shown = served.shown
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + options.timeout_s
         self._bookmark_at = self._loop.time() + _BOOKMARK_EVERY_S
@@ -217,7 +218,7 @@ class WatchStream:
         if self._initial:
             count = min(_INITIAL_BATCH, len(self._initial))
             batch = [self._initial.pop() for _ in range(count)]
-            return [self._rendering.line("ADDED", data) for data in batch]
+            return [self._rendering.line("ADDED", self._shown(data)) for data in batch]
         if self._end_bookmark:
             self._end_bookmark = False
             return [self._rendering.bookmark(self._rv, initial_end=True)]
@@ -235,10 +236,12 @@ class WatchStream:
             transition = _transition(event, self._accept)
             if transition is None:
                 continue
-            if transition is event.kind and self._rendering.plain:
+            data = _document_of(event, transition)
+            shown = self._shown(data)
+            if transition is event.kind and shown is event.data and self._rendering.plain:
                 lines.append(event.line())
             else:
-                lines.append(self._rendering.line(transition, _shown(event, transition)))
+                lines.append(self._rendering.line(transition, shown))
         return lines
 
     def _periodic_bookmark(self) -> list[bytes]:
@@ -278,7 +281,7 @@ def _transition(event: Event, accept: Accept | None) -> EventType | None:
     return "ADDED" if after else None
 
 
-def _shown(event: Event, transition: EventType) -> bytes:
+def _document_of(event: Event, transition: EventType) -> bytes:
     """The document of an event; one that left the selection is shown as it was, at the new version."""
     if transition != "DELETED" or event.kind == "DELETED" or event.previous is None:
         return event.data

@@ -1,16 +1,16 @@
 """Create and update: from a typed object to a stored document.
 
-Between reading the newest state and handing the write to the store there is no ``await``: what was
-decided is what is written. A write that changes nothing changes nothing.
+Unless a webhook has to be asked, nothing is awaited between reading the newest state and handing the
+write to the store: what was decided is what is written. A write that changes nothing changes nothing.
 """
 
 import random
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from knarr.apiserver.admission import Admissions
 from knarr.apiserver.bodies import BodyReader
+from knarr.apiserver.fieldtracking import FieldTracker, keeps_entries, same_but_times
 from knarr.apiserver.objectmeta import (
     check_finalizers,
     check_name,
@@ -26,54 +26,37 @@ from knarr.apiserver.objectmeta import (
 )
 from knarr.apiserver.request import ApiRequest, ApiResponse, warning_header
 from knarr.apiserver.routing import Route
-from knarr.apiserver.served import ENCODER, Served
-from knarr.meta.errors import BadRequest, TooLarge
+from knarr.apiserver.served import Served
+from knarr.meta.errors import BadRequest
 from knarr.meta.names import generated_name
 from knarr.meta.objects import Key
 from knarr.store.records import Entry
 from knarr.store.store import Store
 
-MAX_OBJECT_BYTES = 3 << 19
 _NAME_ATTEMPTS = 8
 
 
-def encode(subject: Any) -> bytes:
-    """A document as it is stored.
-
-    Raises:
-        TooLarge: it exceeds what an object may weigh.
-    """
-    data = ENCODER.encode(subject)
-    if len(data) > MAX_OBJECT_BYTES:
-        raise TooLarge(
-            f"the object is {len(data)} bytes long, the limit is {MAX_OBJECT_BYTES} bytes"
-        )
-    return data
-
-
-def maker(subject: Any) -> Callable[[int], bytes]:
-    """Encodes an object for the version it is given."""
-
-    def make(rv: int) -> bytes:
-        return encode(with_metadata(subject, resource_version=str(rv)))
-
-    return make
-
-
-def written(data: bytes, warnings: list[str], status: int = 200) -> ApiResponse:
+def written(served: Served, data: bytes, warnings: list[str], status: int = 200) -> ApiResponse:
     """The answer to a write."""
-    return ApiResponse(status, data, headers=tuple(warning_header(text) for text in warnings))
+    headers = tuple(warning_header(text) for text in warnings)
+    return ApiResponse(status, served.shown(data), headers=headers)
 
 
 class Writer:
     """Creates and updates objects."""
 
     def __init__(
-        self, store: Store, bodies: BodyReader, admissions: Admissions, rng: random.Random
+        self,
+        store: Store,
+        bodies: BodyReader,
+        admissions: Admissions,
+        tracker: FieldTracker,
+        rng: random.Random,
     ) -> None:
         self._store = store
         self._bodies = bodies
         self._admissions = admissions
+        self._tracker = tracker
         self._rng = rng
 
     # Create
@@ -84,28 +67,38 @@ class Writer:
         return await self.create_subject(route, request, body.subject, body.warnings)
 
     async def create_subject(
-        self, route: Route, request: ApiRequest, subject: Any, warnings: list[str]
+        self,
+        route: Route,
+        request: ApiRequest,
+        subject: Any,
+        warnings: list[str],
+        *,
+        tracked: bool = False,
     ) -> ApiResponse:
-        """Create a typed object; a generated name that is taken is drawn again."""
+        """Create a typed object; ``tracked`` when its managedFields are what they shall be."""
         served = route.served
         self._check_new(route, subject)
-        attempts = 1 if subject.metadata.name else _NAME_ATTEMPTS
-        while True:
-            attempts -= 1
-            new, more = self._admissions.admit(served, self._complete(route, subject), request)
-            key = Key(route.namespace, new.metadata.name)
-            if served.kind.namespaced:
-                self._admissions.check_namespace(served, route.namespace, key.name)
-            if self._store.newest(served.collection, key) is None:
-                break
-            if not attempts:
-                raise served.exists(key.name)
+        if served.kind.namespaced:
+            self._admissions.check_namespace(served, route.namespace, subject.metadata.name)
+        new = self._complete(route, subject)
+        key = Key(route.namespace, new.metadata.name)
+        case = self._admissions.case(served, request, key)
+        new = self._admissions.decode_defaults(case, new)
+        if not tracked:
+            new = self._tracker.created(served, request, new)
+        new, more = await self._admissions.admit(case, new)
+        if self._store.newest(served.collection, key) is not None:
+            raise served.exists(key.name)
         if request.dry_run:
-            return written(encode(new), warnings + more, 201)
+            return written(served, served.encode(new), warnings + more, 201)
         entry = await self._store.create(
-            served.collection, key, new.metadata.uid, maker(new), durable=served.kind.durable
+            served.collection,
+            key,
+            new.metadata.uid,
+            served.maker(new),
+            durable=served.kind.durable,
         )
-        return written(entry.data, warnings + more, 201)
+        return written(served, entry.data, warnings + more, 201)
 
     @staticmethod
     def _check_new(route: Route, subject: Any) -> None:
@@ -117,20 +110,27 @@ class Writer:
 
     def _complete(self, route: Route, subject: Any) -> Any:
         served = route.served
-        name = subject.metadata.name
-        if not name and subject.metadata.generate_name:
-            name = generated_name(subject.metadata.generate_name, self._rng)
         metadata = metadata_of_new(
             subject.metadata,
-            name=name,
+            name=self._name(route, subject),
             namespace=route.namespace,
             uid=str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
             now=self._admissions.now(),
             generation=1 if served.counts_generation else 0,
         )
-        if served.stores_status:
-            return replace(subject, metadata=metadata, status=None)
-        return replace(subject, metadata=metadata)
+        new = replace(subject, metadata=metadata)
+        return served.codec.with_status_of(new, None) if served.stores_status else new
+
+    def _name(self, route: Route, subject: Any) -> str:
+        """The name that was sent, or a generated one that is free as far as a few draws find one."""
+        name: str = subject.metadata.name
+        if name or not subject.metadata.generate_name:
+            return name
+        for _ in range(_NAME_ATTEMPTS):
+            name = generated_name(subject.metadata.generate_name, self._rng)
+            if self._store.newest(route.served.collection, Key(route.namespace, name)) is None:
+                break
+        return name
 
     # Update
 
@@ -151,6 +151,10 @@ class Writer:
             raise route.served.not_found(route.name)
         return entry, route.served.decode(entry.data)
 
+    def present(self, route: Route) -> Entry | None:
+        """The newest state of the object that a route names, None when there is none."""
+        return self._store.newest(route.served.collection, route.key)
+
     async def replace_subject(
         self,
         route: Route,
@@ -159,55 +163,79 @@ class Writer:
         old: Any,
         sent: Any,
         warnings: list[str],
+        *,
+        tracked: bool = False,
     ) -> ApiResponse:
-        """Replace a stored object (or its status) by a typed one."""
+        """Replace a stored object (or its status) by a typed one.
+
+        ``tracked`` says that the managedFields of ``sent`` are what they shall be.
+        """
         served = route.served
         check_scope(sent.metadata, route.namespace)
         check_name(sent.metadata, route.name)
         check_version_present(route, request, sent.metadata)
         check_preconditions(served, sent.metadata, old.metadata)
-        more: list[str] = []
-        match route.subresource:
-            case "status":
-                new = replace(old, status=sent.status)
-            case "finalize":
-                new = replace(old, spec=sent.spec)
-            case _:
-                new, more = self._plan_main(served, request, sent, old)
-        return await self.store_change(route, request, entry, new, warnings + more)
+        new, more = await self._plan(route, request, sent, old)
+        if not tracked:
+            kept = with_metadata(new, managed_fields=old.metadata.managed_fields)
+            if keeps_entries(old, new) and served.encode(kept) == entry.data:
+                new = kept
+            else:
+                new = self._tracker.updated(route, request, old, new)
+        return await self.store_change(route, request, entry, old, new, warnings + more)
 
-    def _plan_main(
-        self, served: Served, request: ApiRequest, sent: Any, old: Any
+    async def _plan(
+        self, route: Route, request: ApiRequest, sent: Any, old: Any
     ) -> tuple[Any, list[str]]:
+        """The new state: what was sent, as far as the place that it was sent to reaches."""
+        served = route.served
+        sub = "" if route.subresource == "scale" else route.subresource
+        entries = sent.metadata.managed_fields
+        case = self._admissions.case(served, request, route.key, old, sub)
+        if sub == "status":
+            new = with_metadata(served.codec.with_status_of(old, sent), managed_fields=entries)
+            return await self._admissions.admit(case, new)
+        if sub == "finalize":
+            return replace(old, spec=sent.spec), []
         new = replace(sent, metadata=metadata_of_update(sent.metadata, old.metadata))
         if served.stores_status:
-            new = replace(new, status=old.status)
+            new = served.codec.with_status_of(new, old)
         if served.collection == "namespaces":
             new = replace(new, spec=old.spec)
-        new, warnings = self._admissions.admit(served, new, request, old)
+        new = self._admissions.decode_defaults(case, new)
+        new, warnings = await self._admissions.admit(case, new)
         refusal = check_finalizers(served, new.metadata, old.metadata)
         if refusal is not None:
             raise refusal
         return with_metadata(new, generation=generation_of_update(served, new, old)), warnings
 
     async def store_change(
-        self, route: Route, request: ApiRequest, entry: Entry, new: Any, warnings: list[str]
+        self,
+        route: Route,
+        request: ApiRequest,
+        entry: Entry,
+        old: Any,
+        new: Any,
+        warnings: list[str],
     ) -> ApiResponse:
         """Write the new state, or remove the object when nothing holds it any more."""
         served, store = route.served, self._store
-        same = encode(new)
         if request.dry_run:
-            return written(same, warnings)
+            return written(served, served.encode(new), warnings)
         if finished(served, new):
             final = await store.delete(
-                served.collection, route.key, entry.rv, maker(new), durable=served.kind.durable
+                served.collection,
+                route.key,
+                entry.rv,
+                served.maker(new),
+                durable=served.kind.durable,
             )
-            return written(final.data, warnings)
-        if same == entry.data:
+            return written(served, final.data, warnings)
+        if same_but_times(served, entry.data, old, new):
             if entry.rv > store.visible_rv(served.collection):
                 await store.settle()
-            return written(entry.data, warnings)
+            return written(served, entry.data, warnings)
         stored = await store.update(
-            served.collection, route.key, entry.rv, maker(new), durable=served.kind.durable
+            served.collection, route.key, entry.rv, served.maker(new), durable=served.kind.durable
         )
-        return written(stored.data, warnings)
+        return written(served, stored.data, warnings)

@@ -84,12 +84,27 @@ class Column:
     format: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAs:
+    """A kind whose objects are those of another version or group.
+
+    Attributes:
+        kind: in which the objects are stored.
+        to_stored, from_stored: pure; between JSON documents of the two.
+    """
+
+    kind: "Kind[Any]"
+    to_stored: Callable[[dict[str, Any]], dict[str, Any]]
+    from_stored: Callable[[dict[str, Any]], dict[str, Any]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind(Generic[T]):
     """A resource type of the API.
 
     Attributes:
         model: the typed document.
+        list_kind: of lists, unless it is the kind with List behind it.
         builtin: a kind of Kubernetes itself: list items carry no kind, PUT without a resourceVersion
             is allowed, strategic merge patch is offered, generation follows ``spec`` alone, errors
             are 422 with causes. Otherwise a custom resource: generation follows everything outside
@@ -99,6 +114,7 @@ class Kind(Generic[T]):
         columns: of ``kubectl get``; the API server puts Name first when ``named`` holds and, when
             ``age`` holds, Age last.
         default, validate: pure; ``validate`` returns field errors and warnings.
+        stored_as: when the objects are stored as another kind.
         mark_deleted: what the first DELETE makes of an object besides setting its deletionTimestamp;
             receives the time in RFC 3339.
         definition_labels: of the CustomResourceDefinition that stands for a custom kind.
@@ -112,6 +128,7 @@ class Kind(Generic[T]):
     plural: str
     model: type[T]
     singular: str = ""
+    list_kind: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     namespaced: bool = True
@@ -125,6 +142,7 @@ class Kind(Generic[T]):
     named: bool = True
     default: Callable[[T, Admission], T] | None = None
     validate: Callable[[T, Admission], tuple[FieldError, ...]] | None = None
+    stored_as: StoredAs | None = None
     mark_deleted: Callable[[T, str], T] | None = None
     definition_labels: Mapping[str, str] = field(default_factory=dict)
     selectable: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
@@ -133,6 +151,11 @@ class Kind(Generic[T]):
     def api_version(self) -> str:
         """``group/version``, or the bare version of the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def listed(self) -> str:
+        """The kind of a list of these."""
+        return self.list_kind or f"{self.kind}List"
 
     @property
     def qualified_plural(self) -> str:
