@@ -25,6 +25,7 @@ from knarr.apiserver.fieldmanagement import (
     field_set,
     merge,
     remove,
+    track_update,
     update_managers,
 )
 
@@ -312,3 +313,27 @@ def test_the_difference_of_documents_is_a_difference_of_sets(kind, data):
     assert not compare(old, json.loads(json.dumps(old)), kind.schema)
     rest = remove(new, there.added, kind.schema)
     assert not compare(old, rest, kind.schema).added
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_tracking_only_what_is_concerned_changes_nothing_else(data):
+    kind = data.draw(structs())
+    rules = Rules(schema=kind.schema)
+    managers = ()
+    live = {**data.draw(kind.values), "metadata": {}}
+    document = track_update(None, live, Actor("first", "v1", NOW), rules)
+    for step in range(data.draw(st.integers(1, 5))):
+        name = data.draw(st.sampled_from(["first", "second", "third"]))
+        subresource = data.draw(st.sampled_from(["", "status"]))
+        actor = Actor(name, "v1", NOW + dt.timedelta(seconds=step), subresource)
+        new = {**data.draw(kind.values), "metadata": {}}
+        managers = decode_managers(document["metadata"].get("managedFields"))
+        old = {**document, "metadata": {}}
+        expected = update_managers(old, new, managers, actor, rules) if managers else ()
+        document = track_update(document, new, actor, rules)
+        assert decode_managers(document["metadata"].get("managedFields")) == decode_managers(
+            encode_managers(expected)
+        )
+        stored = document["metadata"].get("managedFields") or []
+        assert stored == encode_managers(decode_managers(stored))
