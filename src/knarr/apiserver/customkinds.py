@@ -1,7 +1,8 @@
 """From a CustomResourceDefinition to kinds that can be served like any other."""
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from knarr.apiserver.codecs import CustomCodec
 from knarr.apiserver.customobjects import CustomObject
@@ -14,9 +15,15 @@ from knarr.meta.objects import ObjectMeta, Resource
 from knarr.resources.columns import human_duration
 from knarr.resources.kind import Admission, Column, Kind
 
+_VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})(?:(alpha|beta)([1-9][0-9]{0,8}))?")
+LoadSchema = Callable[[str], Mapping[str, Any] | None]
+
 
 def serve_definition(
-    definition: Mapping[str, Any], since: int, check: MetadataCheck | None = None
+    definition: Mapping[str, Any],
+    since: int,
+    check: MetadataCheck | None = None,
+    load: LoadSchema | None = None,
 ) -> list[Served]:
     """The served versions of a definition, ready for ``Registry.put_custom``.
 
@@ -25,15 +32,18 @@ def serve_definition(
             accepted.
         since: objects of this resourceVersion or newer are written under this definition.
         check: judges the metadata of embedded resources.
+        load: the schema of a version, by its name; by default that of ``definition``, which is then
+            kept in memory.
 
     Raises:
-        BadSchema, BadPath: a version did not pass the checks.
+        BadPath: a version did not pass the checks.
     """
     spec = definition["spec"]
     stored = next(each["name"] for each in spec["versions"] if each.get("storage"))
+    closing = bool((definition.get("metadata") or {}).get("deletionTimestamp"))
     return [
-        _serve_version(spec, version, stored, since, check)
-        for version in spec["versions"]
+        _serve_version(spec, version, stored, since, check, load, closing=closing)
+        for version in sorted(spec["versions"], key=_preference)
         if version.get("served")
     ]
 
@@ -44,8 +54,12 @@ def _serve_version(
     stored: str,
     since: int,
     check: MetadataCheck | None,
+    load: LoadSchema | None,
+    *,
+    closing: bool,
 ) -> Served:
-    rules = CrdVersion(version, check)
+    name = version["name"]
+    rules = CrdVersion(version, check, None if load is None else lambda: load(name))
     kind = _kind(spec, version, rules)
     codec = CustomCodec(
         rules,
@@ -62,8 +76,26 @@ def _serve_version(
         stores_status=rules.has_status,
         counts_generation=True,
         custom=rules,
-        schema=(version.get("schema") or {}).get("openAPIV3Schema"),
+        closing=closing,
+        deprecation=_deprecation(version, kind),
     )
+
+
+def _deprecation(version: Mapping[str, Any], kind: Kind[Any]) -> str:
+    """What a deprecated version warns of."""
+    if not version.get("deprecated"):
+        return ""
+    warning: str | None = version.get("deprecationWarning")
+    return f"{kind.api_version} {kind.kind} is deprecated" if warning is None else warning
+
+
+def _preference(version: Mapping[str, Any]) -> tuple[int, int, int, str]:
+    """Kubernetes' order of versions: stable ones first, newer ones first, then other names."""
+    found = _VERSION.fullmatch(version["name"])
+    if found is None:
+        return 3, 0, 0, version["name"]
+    major, stage, minor = found.groups()
+    return {None: 0, "beta": 1, "alpha": 2}[stage], -int(major), -int(minor or 0), ""
 
 
 def _kind(spec: Mapping[str, Any], version: Mapping[str, Any], rules: CrdVersion) -> Kind[Any]:

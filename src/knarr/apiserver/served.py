@@ -43,7 +43,8 @@ class Served:
         stores_status: the main endpoint leaves ``status`` alone.
         counts_generation: ``metadata.generation`` is kept.
         custom: rules of a CustomResourceDefinition's version, None for kinds with a model.
-        schema: ``openAPIV3Schema`` of a CustomResourceDefinition's version.
+        closing: the definition is being deleted: nothing may be created any more.
+        deprecation: what to warn of whenever this version is used, empty for nothing.
     """
 
     kind: Kind[Any]
@@ -53,7 +54,13 @@ class Served:
     stores_status: bool
     counts_generation: bool
     custom: CrdVersion | None = None
-    schema: Mapping[str, Any] | None = None
+    closing: bool = False
+    deprecation: str = ""
+
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        """``openAPIV3Schema`` of a CustomResourceDefinition's version."""
+        return None if self.custom is None else self.custom.document
 
     @property
     def present(self) -> Present | None:

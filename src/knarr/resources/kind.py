@@ -115,8 +115,6 @@ class Kind(Generic[T]):
             ``age`` holds, Age last.
         default, validate: pure; ``validate`` returns field errors and warnings.
         stored_as: when the objects are stored as another kind.
-        mark_deleted: what the first DELETE makes of an object besides setting its deletionTimestamp;
-            receives the time in RFC 3339.
         definition_labels: of the CustomResourceDefinition that stands for a custom kind.
         selectable: field selector path → how to read it from the JSON document; metadata.name and
             metadata.namespace are always offered.
@@ -143,7 +141,6 @@ class Kind(Generic[T]):
     default: Callable[[T, Admission], T] | None = None
     validate: Callable[[T, Admission], tuple[FieldError, ...]] | None = None
     stored_as: StoredAs | None = None
-    mark_deleted: Callable[[T, str], T] | None = None
     definition_labels: Mapping[str, str] = field(default_factory=dict)
     selectable: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from knarr.apiserver.structural.embedded import embedded_errors
 from knarr.apiserver.structural.keywords import Document, Part, cel_rules, grammar_errors, parts
-from knarr.apiserver.structural.pruning import META_FIELDS, coerce_metadata, prune
+from knarr.apiserver.structural.pruning import META_FIELDS, as_root, coerce_metadata, prune
 from knarr.apiserver.structural.schema import (
     EMBEDDED,
     LIST_MAP_KEYS,
@@ -118,7 +118,7 @@ def _default_errors(document: Document, path: str) -> list[FieldError]:
         schema = parse_schema(document)
     except BadSchema as error:
         return [invalid(path, "", str(error))]
-    return list(_defaults(replace(schema, embedded=True), path, inside_meta=False))
+    return list(_defaults(as_root(schema), path, inside_meta=False))
 
 
 def _defaults(schema: Schema, path: str, *, inside_meta: bool) -> Errors:

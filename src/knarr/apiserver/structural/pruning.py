@@ -1,10 +1,10 @@
 """Unknown fields: what a schema does not describe is dropped and reported."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from knarr.apiserver.structural.schema import Schema
 from knarr.apiserver.structural.texts import invalid

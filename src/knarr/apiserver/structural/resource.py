@@ -4,7 +4,7 @@ On a write: ``admit`` (unknown fields, nulls, embedded metadata, defaults), then
 ``defaulted``, because defaults that came later apply to objects stored before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from knarr.apiserver.structural.columns import PrinterColumn, parse_columns
@@ -35,17 +35,27 @@ class Admitted(NamedTuple):
 class CrdVersion:
     """One version of a CustomResourceDefinition, ready for use.
 
+    The schema is parsed at first use: many definitions of an installation are never used, and a large
+    one takes a hundred milliseconds and megabytes.
+
     Args:
         version: an entry of ``spec.versions`` that passed ``definition_errors``.
         check: judges the metadata of embedded resources.
+        load: gives ``openAPIV3Schema``; by default it is that of ``version``, which is then kept.
 
     Raises:
-        BadSchema, BadPath: the version did not pass the checks.
+        BadPath: the version did not pass the checks.
     """
 
-    def __init__(self, version: Mapping[str, Any], check: MetadataCheck | None = None) -> None:
+    def __init__(
+        self,
+        version: Mapping[str, Any],
+        check: MetadataCheck | None = None,
+        load: Callable[[], Mapping[str, Any] | None] | None = None,
+    ) -> None:
         document = (version.get("schema") or {}).get("openAPIV3Schema")
-        self._schema = parse_schema(document or {"type": "object", PRESERVE: True})
+        self._load = load or (lambda: document)
+        self._parsed: Schema | None = None
         self._check = check
         self._subresources = version.get("subresources") or {}
         self._selectable = tuple(each["jsonPath"] for each in version.get("selectableFields") or ())
@@ -56,9 +66,20 @@ class CrdVersion:
         self.scale: ScalePaths | None = scale_paths(self._subresources)
 
     @property
+    def document(self) -> Mapping[str, Any]:
+        """The schema as it was written."""
+        return self._load() or {"type": "object", PRESERVE: True}
+
+    @property
     def schema(self) -> Schema:
-        """The parsed schema."""
-        return self._schema
+        """The parsed schema.
+
+        Raises:
+            BadSchema: the version did not pass the checks.
+        """
+        if self._parsed is None:
+            self._parsed = parse_schema(self.document)
+        return self._parsed
 
     @property
     def has_status(self) -> bool:
@@ -67,14 +88,14 @@ class CrdVersion:
 
     def admit(self, document: Mapping[str, Any]) -> Admitted:
         """Prepare a document for storing; metadata of the document itself is left alone."""
-        pruned, unknown = prune(dict(document), self._schema)
-        clean = drop_nulls(pruned, self._schema)
-        coerced, more, errors = coerce_metadata(clean, self._schema)
-        return Admitted(apply_defaults(coerced, self._schema), sorted(unknown + more), errors)
+        pruned, unknown = prune(dict(document), self.schema)
+        clean = drop_nulls(pruned, self.schema)
+        coerced, more, errors = coerce_metadata(clean, self.schema)
+        return Admitted(apply_defaults(coerced, self.schema), sorted(unknown + more), errors)
 
     def defaulted(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """A stored document as it is read."""
-        result: dict[str, Any] = apply_defaults(dict(document), self._schema)
+        result: dict[str, Any] = apply_defaults(dict(document), self.schema)
         return result
 
     def errors(
@@ -87,19 +108,19 @@ class CrdVersion:
             old: the stored one on update: what did not change is not judged again.
         """
         before = MISSING if old is None else old
-        found = [*validate(document, self._schema, old=before)]
+        found = [*validate(document, self.schema, old=before)]
         found += self.scale.errors(document) if self.scale is not None else ()
-        found += embedded_errors(document, self._schema, self._check)
+        found += embedded_errors(document, self.schema, self._check)
         # lists that already were ambiguous do not block other changes
-        if old is None or not list_errors(old, self._schema):
-            found += list_errors(document, self._schema)
+        if old is None or not list_errors(old, self.schema):
+            found += list_errors(document, self.schema)
         return tuple(found)
 
     def status_errors(
         self, document: Mapping[str, Any], old: Mapping[str, Any]
     ) -> tuple[FieldError, ...]:
         """What is wrong with the status of an object that is written through its subresource."""
-        schema = self._schema.properties.get("status")
+        schema = self.schema.properties.get("status")
         if schema is None or "status" not in document:
             return ()
         status, before = document["status"], old.get("status", MISSING)

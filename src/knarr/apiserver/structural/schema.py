@@ -1,8 +1,9 @@
 """Structural schemas of custom resources, parsed once and used for every document."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from knarr.apiserver.structural.expressions import BadExpression, Matcher, compile_expression
 from knarr.apiserver.structural.formats import effective_format
@@ -20,8 +21,7 @@ class BadSchema(ValueError):
     """A schema that cannot be used; checks of the definition say why in detail."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Schema:
+class Schema(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """One node of a schema. Names are those of ``JSONSchemaProps``.
 
     Attributes:
@@ -55,7 +55,7 @@ class Schema:
     min_properties: int | None = None
     required: tuple[str, ...] = ()
     items: "Schema | None" = None
-    properties: "Mapping[str, Schema]" = field(default_factory=dict)
+    properties: "Mapping[str, Schema]" = msgspec.field(default_factory=dict)
     additional: "Schema | bool | None" = None
     all_of: "tuple[Schema, ...]" = ()
     any_of: "tuple[Schema, ...]" = ()

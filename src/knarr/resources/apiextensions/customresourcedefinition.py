@@ -179,26 +179,6 @@ def with_condition(
     return replace(status, conditions=tuple(placed if each is old else each for each in conditions))
 
 
-def mark_deleted(definition: CustomResourceDefinition, now: str) -> CustomResourceDefinition:
-    """What the first DELETE does: the definition waits until the kind's objects are gone."""
-    finalizers = definition.metadata.finalizers or ()
-    if CLEANUP_FINALIZER not in finalizers:
-        finalizers = (*finalizers, CLEANUP_FINALIZER)
-    status = with_condition(
-        definition.status or CustomResourceDefinitionStatus(),
-        Condition(
-            type=TERMINATING,
-            status="True",
-            reason="InstanceDeletionPending",
-            message="CustomResourceDefinition marked for deletion; CustomResource deletion will be "
-            "initiated soon",
-        ),
-        now,
-    )
-    metadata = replace(definition.metadata, finalizers=finalizers)
-    return replace(definition, metadata=metadata, status=status)
-
-
 def validate_definition(
     definition: CustomResourceDefinition, admission: Admission
 ) -> tuple[FieldError, ...]:
@@ -222,5 +202,4 @@ CUSTOM_RESOURCE_DEFINITION: Kind[CustomResourceDefinition] = Kind(
     columns=(Column("Created At", "date", text("metadata", "creationTimestamp")),),
     age=False,
     validate=validate_definition,
-    mark_deleted=mark_deleted,
 )
