@@ -25,7 +25,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         http_address, http_port: of the external gateway listener.
         api_address, api_port: of the Kubernetes API (HTTPS).
         pod_cidr: IPv4 network the sandboxes get their addresses from; its first host address is the
-            pod gateway (DNS and the cluster-local listener).
+            pod gateway (DNS, the cluster-local listener, the API for pods).
+        service_cidr: IPv4 network of the Services' cluster IPs; its first host address is the API's for pods.
+        node_port_address: where node ports are open besides this machine and its pods: an address of this
+            machine, ``0.0.0.0`` for all, a loopback address for nowhere.
         domain: under which routes are published; ``localhost`` resolves everywhere without set-up.
         node_name: of the one Node object.
         runtime: the OCI runtime program.
@@ -40,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_port: int = 6443
     metrics_port: int = 9095
     pod_cidr: str = "10.232.0.0/16"
+    service_cidr: str = "10.96.0.0/16"
+    node_port_address: str = "127.0.0.1"
     domain: str = "localhost"
     node_name: str = "knarr"
     runtime: str = "runc"
@@ -60,6 +65,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def pod_gateway(self) -> str:
         """The address inside the pod network that belongs to this machine."""
         return str(next(ipaddress.IPv4Network(self.pod_cidr).hosts()))
+
+    @property
+    def kubernetes_address(self) -> str:
+        """The cluster IP of the Service ``kubernetes``."""
+        return str(next(ipaddress.IPv4Network(self.service_cidr).hosts()))
+
+    @property
+    def api_names(self) -> tuple[str, ...]:
+        """Addresses by which pods know the API, besides its names."""
+        return (self.kubernetes_address, self.pod_gateway)
 
 
 class Paths(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """``knarr up | down | status | doctor | env``: the life of an instance."""
 
+import ipaddress
 import os
 import signal
 from pathlib import Path
@@ -25,6 +26,8 @@ from knarr.cli.output import (
 )
 from knarr.config import Settings
 
+_MIN_SERVICE_PREFIX = 28
+
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="text or json")]
 
 
@@ -46,6 +49,10 @@ def up(  # noqa: PLR0913 - one parameter per flag
     api_port: Annotated[int, typer.Option(help="port of the Kubernetes API")] = 6443,
     metrics_port: Annotated[int, typer.Option(help="port of the gateway's metrics")] = 9095,
     pod_cidr: Annotated[str, typer.Option(help="network of the sandboxes")] = "10.232.0.0/16",
+    service_cidr: Annotated[str, typer.Option(help="network of the cluster IPs")] = "10.96.0.0/16",
+    node_port_address: Annotated[
+        str, typer.Option(help="where other machines reach node ports; 0.0.0.0: everywhere")
+    ] = "127.0.0.1",
     domain: Annotated[str, typer.Option(help="domain of the routes")] = "localhost",
     runtime: Annotated[str, typer.Option(help="OCI runtime")] = "runc",
     output: Output = OutputFormat.TEXT,
@@ -66,6 +73,8 @@ def up(  # noqa: PLR0913 - one parameter per flag
                 api_port=api_port,
                 metrics_port=metrics_port,
                 pod_cidr=pod_cidr,
+                service_cidr=service_cidr,
+                node_port_address=node_port_address,
                 domain=domain,
                 runtime=runtime,
             )
@@ -87,6 +96,7 @@ def launch(target: Target, settings: Settings) -> None:
     """
     from knarr.apiserver.pki import ensure_pki
 
+    check_networks(settings)
     check_machine(settings)
     instance.check_ports(settings)
     with STDERR.status("starting Knarr") as spinner:
@@ -96,13 +106,33 @@ def launch(target: Target, settings: Settings) -> None:
             spinner.update(f"starting Knarr: waiting for {', '.join(waiting) or 'nothing'}")
 
         # Here and not in the server: what makes keys would stay in its memory for good.
-        ensure_pki(settings.paths.pki, target.clock)
+        ensure_pki(settings.paths.pki, target.clock, settings.api_names)
         instance.start(settings)
         try:
             instance.wait_ready(settings, target.clock, progress)
         except CommandError:
             instance.stop(target.paths, target.clock)
             raise
+
+
+def check_networks(settings: Settings) -> None:
+    """Refuse networks that are none, or that overlap.
+
+    Raises:
+        CommandError: names the flag.
+    """
+    try:
+        pods = ipaddress.IPv4Network(settings.pod_cidr)
+        services = ipaddress.IPv4Network(settings.service_cidr)
+        ipaddress.IPv4Address(settings.node_port_address)
+    except ValueError as error:
+        raise CommandError(str(error), "knarr up --help") from error
+    if services.prefixlen > _MIN_SERVICE_PREFIX:
+        text = f"--service-cidr {services} is too small: /{_MIN_SERVICE_PREFIX} at least"
+        raise CommandError(text, "knarr up --service-cidr 10.96.0.0/16")
+    if pods.overlaps(services):
+        text = f"--pod-cidr {pods} and --service-cidr {services} overlap"
+        raise CommandError(text, "knarr up --pod-cidr 10.232.0.0/16 --service-cidr 10.96.0.0/16")
 
 
 def check_machine(settings: Settings) -> None:

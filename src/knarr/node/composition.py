@@ -1,6 +1,7 @@
 """Constructs the node agent's parts from the settings; ``process`` runs them."""
 
 import asyncio
+import ipaddress
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from knarr.node.parking import ParkingLot
 from knarr.node.record import CrashPoint
 from knarr.node.registration import Registration, capacity_of
 from knarr.node.revisions import RevisionIndex
+from knarr.node.routing.router import ServiceRouter
+from knarr.node.routing.table import RouteTable, TableSettings
+from knarr.node.routing.targets import Target
 from knarr.node.runc import Runc, RuntimeVersion
 from knarr.node.sandbox import Sandbox
 from knarr.node.seccomp import default_profile
@@ -36,17 +40,21 @@ from knarr.node.services import Images, Services
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
 from knarr.resources.core.pod import POD, Pod
 from knarr.resources.core.service import SERVICE, Service
+from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE, EndpointSlice
 
 GATEWAY_PORTS = (80,)
 MAX_PODS = 1000
 
 
 class CachedDirectory:
-    """Services and Pods from informers, for the resolver."""
+    """Services, Pods and EndpointSlices from informers, for the resolver."""
 
-    def __init__(self, services: Informer[Service], pods: Informer[Pod]) -> None:
+    def __init__(
+        self, services: Informer[Service], pods: Informer[Pod], router: ServiceRouter
+    ) -> None:
         self._services = services
         self._pods = pods
+        self._router = router
 
     def service(self, namespace: str, name: str) -> Service | None:
         """A core Service, or None."""
@@ -55,6 +63,10 @@ class CachedDirectory:
     def pods(self, namespace: str) -> Iterable[Pod]:
         """The Pods of a namespace."""
         return self._pods.list(namespace)
+
+    def slices(self, namespace: str, name: str) -> Iterable[EndpointSlice]:
+        """The EndpointSlices of a Service."""
+        return self._router.slices_of(Key(namespace, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +92,14 @@ def make_host(
     layout = Layout(settings.paths.root, settings.instance)
     network = parse_network(settings.pod_cidr)
     addresses = AddressPool(network)
+    services = ipaddress.IPv4Network(settings.service_cidr)
     rules = FirewallRules(
         table=layout.instance,
         link_prefix=layout.link_prefix,
         network=network,
         gateway=addresses.gateway,
-        gateway_ports=GATEWAY_PORTS,
+        gateway_ports=(*GATEWAY_PORTS, settings.api_port),
+        node_ports_outside=table_settings(settings).node_ports_outside,
     )
     launcher = Launcher(
         layout=layout,
@@ -96,7 +110,20 @@ def make_host(
         gateway=addresses.gateway,
         seccomp=default_profile(machine.machine),
     )
-    return SandboxHost(layout, Network(layout, rules), addresses, launcher, clock, rng, crash_point)
+    connections = Network(layout, rules, services)
+    return SandboxHost(layout, connections, addresses, launcher, clock, rng, crash_point)
+
+
+def table_settings(settings: Settings) -> TableSettings:
+    """What the table of Services is made from."""
+    layout = Layout(settings.paths.root, settings.instance)
+    return TableSettings(
+        table=layout.instance,
+        link_prefix=layout.link_prefix,
+        network=ipaddress.IPv4Network(settings.service_cidr),
+        gateway=settings.pod_gateway,
+        node_port_address=settings.node_port_address,
+    )
 
 
 class NodeParts:
@@ -110,6 +137,16 @@ class NodeParts:
         self.pods: Informer[Pod] = self.factory.informer(POD)
         self.replica_sets: Informer[ReplicaSet] = self.factory.informer(REPLICA_SET)
         self.core_services: Informer[Service] = self.factory.informer(SERVICE)
+        self.slices: Informer[EndpointSlice] = self.factory.informer(ENDPOINT_SLICE)
+        self.router = ServiceRouter(
+            RouteTable(table_settings(settings)),
+            host.network.rules,
+            self.core_services,
+            self.slices,
+            api=Target(settings.pod_gateway, settings.api_port),
+            sleep=sleep,
+            rng=outside.rng,
+        )
         self.sources = CachedSources(self.factory)
         self.gateways = GatewayServer(settings.paths.activate_socket)
         self.capacity = capacity_of(outside.machine, MAX_PODS)
@@ -180,6 +217,7 @@ class NodeParts:
             "pods": len(self.agent.workers),
             "sandboxes": len(self.host.sandboxes),
             "gateways": self.gateways.connected,
+            "services": {"ports": len(self.router), "error": self.router.error},
             "parked": {
                 "count": len(lot),
                 "bytes": lot.size_bytes,

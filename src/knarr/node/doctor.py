@@ -1,15 +1,20 @@
 """Whether this machine can run containers, and what to do when it cannot."""
 
+import ipaddress
 import os
 import shutil
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from knarr.meta.objects import Key
 from knarr.node import programs
 from knarr.node.cgroups import detect_cgroups
+from knarr.node.routing.table import RouteTable, TableSettings
+from knarr.node.routing.targets import PortRoute, Target
 from knarr.node.runc import judge_version
 
 _CONTROLLERS = ("cpu", "memory", "pids")
@@ -49,6 +54,7 @@ def examine(
         lambda: _check_runtime(runtime),
         lambda: _check_runtime_fixes(runtime),
         _check_nft,
+        _check_nat,
         _check_cgroups,
         _check_user_namespaces,
         _check_filesystems,
@@ -116,6 +122,32 @@ def _check_nft() -> Finding:
         detail=detail,
         fatal=True,
         remedy="apt-get install --yes nftables",
+    )
+
+
+def _check_nat() -> Finding:
+    """A transaction that uses all that cluster IPs need; it is checked by the kernel and not carried out."""
+    settings = TableSettings(
+        table="knarr-doctor",
+        link_prefix="knarr-doctor",
+        network=ipaddress.IPv4Network("192.0.2.0/24"),
+        gateway="192.0.2.1",
+    )
+    table = RouteTable(settings)
+    targets = (Target("192.0.2.2", 80), Target("192.0.2.3", 80))
+    route = PortRoute(Key("a", "b"), "", "tcp", "192.0.2.9", 80, 30000, 10, targets)
+    table.change({Key("a", "b"): (route, replace(route, name="c", port=81, affinity_s=0))})
+    argv = ("nft", "--check", "--file", "-")
+    output = programs.run_blocking(argv, data=table.full().encode(), timeout_s=10)
+    said = output.stderr.decode(errors="replace").strip().splitlines()
+    return Finding(
+        name="nftables-nat",
+        ok=output.code == 0,
+        detail="the kernel can translate addresses"
+        if output.code == 0
+        else f"cluster IPs and node ports do not work: {said[0] if said else 'nft failed'}",
+        remedy="modprobe -a nft_chain_nat nft_fib_ipv4 nft_numgen nft_reject_ipv4  "
+        "# or boot a kernel with CONFIG_NFT_NAT, _FIB_IPV4, _NUMGEN and _REJECT",
     )
 
 

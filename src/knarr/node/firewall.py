@@ -1,7 +1,6 @@
 """The instance's nft table: what pods may reach, and how their packets leave the machine."""
 
 import ipaddress
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from knarr.node import programs
@@ -19,6 +18,8 @@ class FirewallRules:
         network: of the pods.
         gateway: the address of this machine that pods may talk to.
         gateway_ports: TCP ports there besides DNS.
+        node_ports_outside: other machines may reach pods by node ports; what is not sent on to them by such
+            a port stays out all the same.
     """
 
     table: str
@@ -26,11 +27,15 @@ class FirewallRules:
     network: ipaddress.IPv4Network
     gateway: str
     gateway_ports: tuple[int, ...] = (80,)
+    node_ports_outside: bool = False
 
     def text(self) -> str:
         """The table in nft's language; loading it replaces a table of the same name at once."""
         pods = f'"{self.link_prefix}.*"'
         ports = ", ".join(str(port) for port in sorted({DNS_PORT, *self.gateway_ports}))
+        sent_on = (
+            f"oifname {pods} ct status dnat accept\n        " if self.node_ports_outside else ""
+        )
         return f"""\
 table inet {self.table} {{}}
 delete table inet {self.table}
@@ -39,10 +44,13 @@ table inet {self.table} {{
         type filter hook prerouting priority raw; policy accept;
         iifname != {pods} accept
         meta nfproto ipv6 drop
+        ip daddr 127.0.0.0/8 drop
         fib saddr . iif oif missing drop
     }}
     chain input {{
         type filter hook input priority filter - 5; policy accept;
+        iifname "lo" accept
+        iifname != {pods} ip daddr {self.gateway} drop
         iifname != {pods} accept
         ct state established,related accept
         ip daddr {self.gateway} udp dport {DNS_PORT} accept
@@ -53,7 +61,7 @@ table inet {self.table} {{
     chain forward {{
         type filter hook forward priority filter - 5; policy accept;
         iifname {pods} ip daddr 169.254.0.0/16 drop
-        oifname {pods} iifname != {pods} ct state new drop
+        {sent_on}oifname {pods} iifname != {pods} ct state new drop
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
@@ -72,7 +80,11 @@ async def load(rules: FirewallRules) -> None:
     await programs.run(("nft", "-f", "-"), data=rules.text().encode(), timeout_s=20)
 
 
-def unload(table: str) -> bool:
-    """Remove the table; whether there was one. Idempotent."""
-    argv: Sequence[str] = ("nft", "delete", "table", "inet", table)
-    return programs.run_blocking(argv, timeout_s=20).code == 0
+def unload(table: str) -> list[str]:
+    """Remove the tables of an instance, its Services' too; those that were there. Idempotent."""
+    tables = (f"inet {table}", f"ip {table}")
+    return [
+        name
+        for name in tables
+        if programs.run_blocking(("nft", "delete", "table", *name.split()), timeout_s=20).code == 0
+    ]

@@ -1,7 +1,8 @@
 """What a name inside the cluster domain stands for. Pure, over caches.
 
 Services of Knative (type ExternalName, pointing into the cluster domain) and Services that a Route placed
-stand for the gateway. A Service with a selector stands for its ready Pods: there is no cluster IP.
+stand for the gateway. A Service with a cluster IP stands for that; a headless one for its ready Pods, or,
+without a selector, for the ready addresses of its EndpointSlices.
 """
 
 import re
@@ -11,7 +12,8 @@ from typing import Protocol
 
 from knarr.node.nodefiles import CLUSTER_DOMAIN
 from knarr.resources.core.pod import Pod
-from knarr.resources.core.service import Service
+from knarr.resources.core.service import HEADLESS, Service
+from knarr.resources.discovery.endpointslice import EndpointSlice
 
 ROUTE_LABEL = "serving.knative.dev/route"
 _SUFFIX = f".svc.{CLUSTER_DOMAIN}"
@@ -28,6 +30,10 @@ class Directory(Protocol):
 
     def pods(self, namespace: str) -> Iterable[Pod]:
         """The Pods of a namespace."""
+        ...
+
+    def slices(self, namespace: str, name: str) -> Iterable[EndpointSlice]:
+        """The EndpointSlices of a Service."""
         ...
 
 
@@ -74,9 +80,23 @@ class ClusterNames:
         if spec.type == "ExternalName":
             target = spec.external_name.rstrip(".").lower()
             return Answer((self.gateway,)) if self.covers(target) else Answer(alias=target)
+        if spec.cluster_ip not in ("", HEADLESS):
+            return Answer((spec.cluster_ip,))
         if not spec.selector:
-            return Answer()
+            return Answer(self._listed_addresses(service))
         return Answer(self._pod_addresses(service))
+
+    def _listed_addresses(self, service: Service) -> tuple[str, ...]:
+        metadata = service.metadata
+        found = [
+            endpoint.addresses[0]
+            for one in self.directory.slices(metadata.namespace, metadata.name)
+            if one.address_type == "IPv4"
+            for endpoint in one.endpoints or ()
+            if endpoint.addresses
+            and (endpoint.conditions is None or endpoint.conditions.ready is not False)
+        ]
+        return tuple(dict.fromkeys(found))[:_MAX_ADDRESSES]
 
     def _pod_addresses(self, service: Service) -> tuple[str, ...]:
         assert service.spec is not None

@@ -25,10 +25,12 @@ from knarr.node.rtnetlink import (
     add_address,
     add_neighbour,
     add_route,
+    add_shared_route,
     bar_network,
     create_holder,
     create_veth,
     delete_link,
+    route_loopback,
     set_up,
     silence_ipv6,
     unbar_network,
@@ -66,10 +68,12 @@ class Network:
     Attributes:
         layout: names and paths.
         rules: of the firewall.
+        services: network of the cluster IPs; their packets stay on this machine.
     """
 
     layout: Layout
     rules: FirewallRules
+    services: ipaddress.IPv4Network
 
     async def start(self) -> None:
         """Make the gateway, the firewall, and let the machine forward. Idempotent.
@@ -89,6 +93,7 @@ class Network:
                     raise OSError(f"interface {name} vanished while it was set up")
                 route.send([set_up(index), add_address(index, self.rules.gateway)])
             _bar(route, self.rules.network)
+            _tolerant(route, add_shared_route(index, self.services, self.rules.gateway))
         await firewall.load(self.rules)
         forwarding.turn_on(self.layout.instance)
 
@@ -120,6 +125,7 @@ class Network:
                 near.send(
                     [
                         *_silence(link),
+                        route_loopback(link),
                         set_up(link),
                         add_route(link, address, 32, source=self.rules.gateway),
                         add_neighbour(link, address, far_hardware),
@@ -155,8 +161,13 @@ class Network:
 
 
 def _bar(route: RouteSocket, network: ipaddress.IPv4Network) -> None:
+    _tolerant(route, bar_network(network))
+
+
+def _tolerant(route: RouteSocket, message: Message) -> None:
+    """Send what may have been done before."""
     try:
-        route.send([bar_network(network)])
+        route.send([message])
     except OSError as error:
         if error.errno != errno.EEXIST:
             raise
@@ -224,8 +235,8 @@ def remove_network(layout: Layout, report: Callable[[str], None]) -> None:
             ours = name.startswith(f"{prefix}.") or name == gateway_link(prefix)
             if ours and _delete(route, index):
                 report(f"interface {name}")
-    if firewall.unload(layout.instance):
-        report(f"nft table inet {layout.instance}")
+    for table in firewall.unload(layout.instance):
+        report(f"nft table {table}")
     if layout.network_state.exists():
         before = msgspec.json.decode(layout.network_state.read_bytes(), type=NetworkState)
         if before.network and _unbar(ipaddress.IPv4Network(before.network)):

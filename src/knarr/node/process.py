@@ -122,7 +122,8 @@ async def _enter(
     await stack.enter_async_context(parts.agent)
     await stack.enter_async_context(parts.activator)
     await stack.enter_async_context(parts.gateways.serving(parts.activator.activate))
-    names = ClusterNames(CachedDirectory(parts.core_services, parts.pods), settings.pod_gateway)
+    directory = CachedDirectory(parts.core_services, parts.pods, parts.router)
+    names = ClusterNames(directory, settings.pod_gateway)
     resolver = Resolver(names, machine_resolvers(), outside.clock, outside.rng)
     await stack.enter_async_context(DnsServer(resolver, settings.pod_gateway))
     await stack.enter_async_context(
@@ -138,6 +139,7 @@ async def _enter(
     )
     for informer in parts.factory.informers:
         scope.start(informer.run(), name=f"informer-{informer.kind.qualified_plural}")
+    scope.start(parts.router.run(), name="services")
     scope.start(parts.run_parker(), name="parker")
     scope.start(parts.settle_recovered(), name="settle-recovered")
     scope.start(_heartbeats(parts.registration(version)), name="heartbeats")

@@ -9,17 +9,17 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from knarr.node import syscalls
+from knarr.node import netlink, syscalls
+from knarr.node.netlink import attribute, attributes, number, text
 
-_ERROR, _DONE = 2, 3
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWNEIGH = 16, 17, 18, 20, 28
 _NEWROUTE, _DELROUTE, _RTN_UNREACHABLE = 24, 25, 7
-_REQUEST, _ACK, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
+_EXCL, _CREATE, _APPEND = 0x200, 0x400, 0x800
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = (
     1,
     3,
@@ -30,37 +30,13 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET
 )
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
+_INET_CONF, _ROUTE_LOCALNET = 1, 26
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _RT_TABLE_MAIN, _RTPROT_STATIC, _SCOPE_UNIVERSE, _SCOPE_LINK, _RTN_UNICAST = 254, 4, 0, 253, 1
 _IFF_UP, _ONLINK = 1, 4
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
-_RECEIVE_BYTES = 256 * 1024
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + b"\0" * (-length % 4)
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
-
-
-def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            return
-        yield kind, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +63,14 @@ def create_veth(near: Port, far: Port, far_namespace: int, mtu: int = 1500) -> M
     def end(port: Port) -> bytes:
         return (
             _LINK.pack(0, 0, 0, 0, 0)
-            + _text(_IFLA_IFNAME, port.name)
-            + _attribute(_IFLA_ADDRESS, port.hardware)
-            + _number(_IFLA_MTU, mtu)
+            + text(_IFLA_IFNAME, port.name)
+            + attribute(_IFLA_ADDRESS, port.hardware)
+            + number(_IFLA_MTU, mtu)
         )
 
-    peer = _attribute(_VETH_PEER, end(far) + _number(_IFLA_NET_NS_FD, far_namespace))
-    information = _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, peer)
-    body = end(near) + _attribute(_IFLA_LINKINFO, information)
+    peer = attribute(_VETH_PEER, end(far) + number(_IFLA_NET_NS_FD, far_namespace))
+    information = text(_INFO_KIND, "veth") + attribute(_INFO_DATA, peer)
+    body = end(near) + attribute(_IFLA_LINKINFO, information)
     return Message(f"create interface {near.name}", _NEWLINK, _CREATE | _EXCL, body)
 
 
@@ -102,8 +78,8 @@ def create_holder(name: str, kind: str) -> Message:
     """An interface that leads nowhere and can carry an address: ``dummy`` or an empty ``bridge``."""
     body = (
         _LINK.pack(0, 0, 0, 0, 0)
-        + _text(_IFLA_IFNAME, name)
-        + _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, kind))
+        + text(_IFLA_IFNAME, name)
+        + attribute(_IFLA_LINKINFO, text(_INFO_KIND, kind))
     )
     return Message(f"create interface {name}", _NEWLINK, _CREATE | _EXCL, body)
 
@@ -115,10 +91,21 @@ def set_up(index: int) -> Message:
 
 def silence_ipv6(index: int) -> Message:
     """Keep an interface from giving itself an IPv6 address when it comes up."""
-    mode = _attribute(_INET6_ADDR_GEN_MODE, struct.pack("=B", _ADDR_GEN_NONE))
+    mode = attribute(_INET6_ADDR_GEN_MODE, struct.pack("=B", _ADDR_GEN_NONE))
     body = _LINK.pack(0, 0, index, 0, 0)
-    body += _attribute(_IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
+    body += attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
     return Message("turn IPv6 addresses off", _NEWLINK, 0, body)
+
+
+def route_loopback(index: int) -> Message:
+    """Let packets with addresses of 127.0.0.0/8 pass through an interface (``route_localnet``).
+
+    Node ports on loopback need it; the firewall keeps pods from sending to such addresses.
+    """
+    setting = attribute(_INET_CONF, number(_ROUTE_LOCALNET, 1))
+    body = _LINK.pack(0, 0, index, 0, 0)
+    body += attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, setting))
+    return Message("let loopback addresses pass", _NEWLINK, 0, body)
 
 
 def delete_link(index: int) -> Message:
@@ -130,7 +117,7 @@ def add_address(index: int, address: str, prefix: int = 32) -> Message:
     """Give an interface an IPv4 address."""
     packed = socket.inet_aton(address)
     body = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, _SCOPE_UNIVERSE, index)
-    body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+    body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     return Message(f"add address {address}", _NEWADDR, _CREATE | _EXCL, body)
 
 
@@ -145,13 +132,22 @@ def add_route(
         _ONLINK if gateway else 0,
     )  # fmt: skip
     if prefix:
-        body += _attribute(_RTA_DST, socket.inet_aton(destination))
+        body += attribute(_RTA_DST, socket.inet_aton(destination))
     if gateway:
-        body += _attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
+        body += attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
     if source:
-        body += _attribute(_RTA_PREFSRC, socket.inet_aton(source))
-    body += _number(_RTA_OIF, index)
+        body += attribute(_RTA_PREFSRC, socket.inet_aton(source))
+    body += number(_RTA_OIF, index)
     return Message(f"add route {destination}/{prefix}", _NEWROUTE, _CREATE | _EXCL, body)
+
+
+def add_shared_route(index: int, network: ipaddress.IPv4Network, source: str) -> Message:
+    """Send a network out of an interface, beside whoever else routes the same network.
+
+    The kernel answers EEXIST when exactly this route is there.
+    """
+    route = add_route(index, str(network.network_address), network.prefixlen, source=source)
+    return Message(f"add route {network}", _NEWROUTE, _CREATE | _APPEND, route.body)
 
 
 def bar_network(network: ipaddress.IPv4Network) -> Message:
@@ -173,13 +169,13 @@ def _unreachable(network: ipaddress.IPv4Network) -> bytes:
         socket.AF_INET, network.prefixlen, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, _SCOPE_UNIVERSE,
         _RTN_UNREACHABLE, 0,
     )  # fmt: skip
-    return body + _attribute(_RTA_DST, network.network_address.packed)
+    return body + attribute(_RTA_DST, network.network_address.packed)
 
 
 def add_neighbour(index: int, address: str, hardware: bytes) -> Message:
     """A permanent neighbour: it needs no ARP and does not count towards the kernel's limit."""
     body = struct.pack("=BxxxiHBB", socket.AF_INET, index, _NUD_PERMANENT, 0, 0)
-    body += _attribute(_NDA_DST, socket.inet_aton(address)) + _attribute(_NDA_LLADDR, hardware)
+    body += attribute(_NDA_DST, socket.inet_aton(address)) + attribute(_NDA_LLADDR, hardware)
     return Message(f"add neighbour {address}", _NEWNEIGH, _CREATE | _EXCL, body)
 
 
@@ -210,15 +206,15 @@ class RouteSocket:
         for message in messages:
             self._sequence += 1
             expected[self._sequence] = message.what
-            batch += _HEADER.pack(
-                _HEADER.size + len(message.body), message.kind,
-                _REQUEST | _ACK | message.flags, self._sequence, 0,
+            batch += netlink.HEADER.pack(
+                netlink.HEADER.size + len(message.body), message.kind,
+                netlink.REQUEST | netlink.ACK | message.flags, self._sequence, 0,
             ) + message.body  # fmt: skip
         self._socket.sendto(batch, (0, 0))
         failure: OSError | None = None
         while expected:
             for kind, sequence, body in self._receive():
-                if kind != _ERROR or sequence not in expected:
+                if kind != netlink.ERROR or sequence not in expected:
                     continue
                 what = expected.pop(sequence)
                 code = -struct.unpack_from("=i", body)[0]
@@ -230,46 +226,41 @@ class RouteSocket:
     def index_of(self, name: str) -> int | None:
         """The index of an interface, or None when it does not exist."""
         self._sequence += 1
-        body = _LINK.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name)
-        self._request(_GETLINK, _REQUEST, body)
+        body = _LINK.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, name)
+        self._request(_GETLINK, netlink.REQUEST, body)
         for kind, sequence, answer in self._receive():
             if sequence != self._sequence:
                 continue
             if kind == _NEWLINK:
                 return int(struct.unpack_from("=i", answer, 4)[0])
-            if kind == _ERROR:
+            if kind == netlink.ERROR:
                 return None
         return None
 
     def links(self) -> dict[str, int]:
         """Every interface of the namespace: name to index."""
         self._sequence += 1
-        self._request(_GETLINK, _REQUEST | _DUMP, _LINK.pack(0, 0, 0, 0, 0))
+        self._request(_GETLINK, netlink.REQUEST | netlink.DUMP, _LINK.pack(0, 0, 0, 0, 0))
         found: dict[str, int] = {}
         while True:
             for kind, sequence, body in self._receive():
                 if sequence != self._sequence:
                     continue
-                if kind in (_DONE, _ERROR):
+                if kind in (netlink.DONE, netlink.ERROR):
                     return found
                 index = int(struct.unpack_from("=i", body, 4)[0])
-                for attribute, value in _attributes(body[_LINK.size :]):
-                    if attribute == _IFLA_IFNAME:
+                for kind_of, value in attributes(body[_LINK.size :]):
+                    if kind_of == _IFLA_IFNAME:
                         found[value.rstrip(b"\0").decode()] = index
 
     def _request(self, kind: int, flags: int, body: bytes) -> None:
-        header = _HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0)
+        header = netlink.HEADER.pack(
+            netlink.HEADER.size + len(body), kind, flags, self._sequence, 0
+        )
         self._socket.sendto(header + body, (0, 0))
 
     def _receive(self) -> list[tuple[int, int, bytes]]:
-        data = self._socket.recv(_RECEIVE_BYTES)
-        answers = []
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
-            answers.append((kind, sequence, data[offset + _HEADER.size : offset + length]))
-            offset += (length + 3) & ~3
-        return answers
+        return list(netlink.messages(self._socket.recv(netlink.RECEIVE_BYTES)))
 
 
 def _socket_in(namespace: Path | None) -> socket.socket:

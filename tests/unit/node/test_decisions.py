@@ -34,6 +34,7 @@ from knarr.resources.core.container import Container, ContainerStateWaiting, Htt
 from knarr.resources.core.pod import Pod
 from knarr.resources.core.podspec import PodSpec
 from knarr.resources.core.service import Service
+from knarr.resources.discovery.endpointslice import EndpointSlice
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -412,6 +413,11 @@ class Directory:
     def __init__(self) -> None:
         self.found: dict[str, Service] = {}
         self.all: list[Pod] = []
+        self.listed: dict[str, list[dict]] = {}
+
+    def slices(self, namespace, name):
+        document = {"addressType": "IPv4", "endpoints": self.listed.get(name, [])}
+        return [msgspec.convert(document, EndpointSlice)]
 
     def add(self, name: str, labels=None, **spec) -> None:
         document = {
@@ -437,14 +443,19 @@ def pod(ip: str, *, ready: bool, app: str = "a", deleting: bool = False) -> Pod:
     )
 
 
-def test_names_stand_for_the_gateway_or_for_pods():
+def test_names_stand_for_the_gateway_a_cluster_ip_or_pods():
     directory = Directory()
     directory.add("routed", type="ExternalName", externalName="gw.sys.svc.cluster.local")
     directory.add("placed", labels={"serving.knative.dev/route": "r"})
     directory.add("away", type="ExternalName", externalName="Example.com.")
     directory.add("pods", selector={"app": "a"})
     directory.add("eager", selector={"app": "a"}, publishNotReadyAddresses=True)
-    directory.add("bare")
+    directory.add("bare", clusterIP="None")
+    directory.add("cluster", selector={"app": "a"}, clusterIP="10.96.0.7")
+    directory.add("listed", clusterIP="None")
+    directory.listed["listed"] = [
+        {"addresses": ["10.9.0.1"]}, {"addresses": ["10.9.0.2"], "conditions": {"ready": False}}
+    ]  # fmt: skip
     directory.all = [
         pod("10.0.0.2", ready=True), pod("10.0.0.3", ready=False), pod("10.0.0.4", ready=True, app="b"),
         pod("10.0.0.5", ready=True, deleting=True),
@@ -457,6 +468,8 @@ def test_names_stand_for_the_gateway_or_for_pods():
     assert names.look_up(f"pods{suffix}") == Answer(("10.0.0.2",))
     assert names.look_up(f"eager{suffix}") == Answer(("10.0.0.2", "10.0.0.3"))
     assert names.look_up(f"bare{suffix}") == Answer()
+    assert names.look_up(f"cluster{suffix}") == Answer(("10.96.0.7",))
+    assert names.look_up(f"listed{suffix}") == Answer(("10.9.0.1",))
     assert names.look_up("svc.cluster.local") == Answer()
     for name in (f"none{suffix}", f"a.b{suffix}", "x.cluster.local", f"_x{suffix}"):
         assert names.look_up(name) is None

@@ -84,15 +84,46 @@ PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+PROBLEMS += [
+    (
+        {"sessionAffinity": "Cookie"},
+        "spec.sessionAffinity",
+        'Unsupported value: "Cookie": supported values: "ClientIP", "None"',
+    ),
+    (
+        {
+            "sessionAffinity": "ClientIP",
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 90_000}},
+        },
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        "Invalid value: 90000: must be greater than 0 and less than 86400",
+    ),
+]
+
+
 @pytest.mark.parametrize(("spec", "field", "message"), PROBLEMS)
 def test_what_is_wrong_is_named(spec: dict[str, Any], field: str, message: str) -> None:
     assert (field, message) in causes(SERVICE, service(**spec))
 
 
-def test_node_ports_that_nobody_opens_are_warned_of() -> None:
-    assert "Knarr opens no port" in warnings(SERVICE, service(type="NodePort", selector={"a": "b"}))
-    assert warnings(SERVICE, service(type="NodePort")) == ""
+def test_a_load_balancer_that_nobody_is_is_warned_of() -> None:
+    balanced = service(type="LoadBalancer", selector={"a": "b"})
+    assert "no load balancer" in warnings(SERVICE, balanced)
+    assert warnings(SERVICE, service(type="LoadBalancer")) == ""
+    assert warnings(SERVICE, service(type="NodePort", selector={"a": "b"})) == ""
     assert warnings(SERVICE, service(selector={"a": "b"})) == ""
+
+
+def test_affinity_lasts_three_hours_unless_it_says_otherwise() -> None:
+    def seconds(**spec: Any) -> int | None:
+        config = defaulted(SERVICE, service(**spec))["spec"].get("sessionAffinityConfig")
+        return config["clientIP"]["timeoutSeconds"] if config else None
+
+    assert seconds() is None
+    assert seconds(sessionAffinity="ClientIP") == 10_800
+    given = {"clientIP": {"timeoutSeconds": 5}}
+    assert seconds(sessionAffinity="ClientIP", sessionAffinityConfig=given) == 5
+    assert seconds(sessionAffinity="None", sessionAffinityConfig=given) is None
 
 
 def spec_of(**spec: Any) -> Any:

@@ -29,6 +29,8 @@ _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _POLICIES = ("Cluster", "Local")
+_AFFINITIES = ("ClientIP", "None")
+_AFFINITY_S, _MAX_AFFINITY_S = 10_800, 86_400
 
 
 class ServicePort(Struct, frozen=True, kw_only=True):
@@ -42,6 +44,18 @@ class ServicePort(Struct, frozen=True, kw_only=True):
     node_port: int = 0
 
 
+class ClientIpConfig(Struct, frozen=True, kw_only=True):
+    """For how long, in seconds, a client that comes back reaches the same Pod."""
+
+    timeout_seconds: int | None = None
+
+
+class SessionAffinityConfig(Struct, frozen=True, kw_only=True):
+    """Details of ``sessionAffinity: ClientIP``."""
+
+    client_ip: ClientIpConfig | None = msgspec.field(default=None, name="clientIP")
+
+
 class ServiceSpec(Struct, frozen=True, kw_only=True):
     """``type`` is ClusterIP, NodePort, LoadBalancer or ExternalName; clusterIP ``None`` is headless."""
 
@@ -51,6 +65,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
     type: str = ""
     session_affinity: str = ""
+    session_affinity_config: SessionAffinityConfig | None = None
     external_name: str = ""
     publish_not_ready_addresses: bool = False
     ip_families: tuple[str, ...] = ()
@@ -108,6 +123,7 @@ def default_service(service: Service, admission: Admission) -> Service:
         spec,
         type=kind,
         session_affinity=spec.session_affinity or "None",
+        session_affinity_config=_default_affinity(spec),
         ports=tuple(_default_port(port, kind, spec.cluster_ip) for port in spec.ports),
     )
     if kind != "ExternalName":
@@ -132,6 +148,15 @@ def default_service(service: Service, admission: Admission) -> Service:
     if status.load_balancer is None:
         status = replace(status, load_balancer=LoadBalancerStatus())
     return replace(service, spec=spec, status=status)
+
+
+def _default_affinity(spec: ServiceSpec) -> SessionAffinityConfig | None:
+    if spec.session_affinity != "ClientIP":
+        return None
+    client = (spec.session_affinity_config or SessionAffinityConfig()).client_ip
+    seconds = client.timeout_seconds if client is not None else None
+    seconds = _AFFINITY_S if seconds is None else seconds
+    return SessionAffinityConfig(client_ip=ClientIpConfig(timeout_seconds=seconds))
 
 
 def _default_port(port: ServicePort, kind: str, cluster_ip: str) -> ServicePort:
@@ -240,9 +265,20 @@ def _spec_errors(spec: ServiceSpec) -> list[FieldError]:
             errors += [invalid("externalName", spec.external_name, text) for text in problems]
     elif not spec.ports and spec.cluster_ip != HEADLESS:
         errors.append(required("ports"))
-    if spec.session_affinity not in {"", "None"}:
-        errors.append(not_supported("sessionAffinity", spec.session_affinity, ("None",)))
-    return [*errors, *_address_errors(spec), *_traffic_errors(spec)]
+    return [*errors, *_affinity_errors(spec), *_address_errors(spec), *_traffic_errors(spec)]
+
+
+def _affinity_errors(spec: ServiceSpec) -> list[FieldError]:
+    if spec.session_affinity not in {"", *_AFFINITIES}:
+        return [not_supported("sessionAffinity", spec.session_affinity, _AFFINITIES)]
+    config = spec.session_affinity_config
+    if spec.session_affinity == "ClientIP" and config is not None and config.client_ip is not None:
+        seconds = config.client_ip.timeout_seconds or 0
+        if not 0 < seconds <= _MAX_AFFINITY_S:
+            text = f"must be greater than 0 and less than {_MAX_AFFINITY_S}"
+            path = "sessionAffinityConfig.clientIP.timeoutSeconds"
+            return [invalid(path, seconds, text)]
+    return []
 
 
 def _address_errors(spec: ServiceSpec) -> list[FieldError]:
@@ -315,11 +351,11 @@ def _family_errors(spec: ServiceSpec) -> list[FieldError]:
 
 def _warnings(spec: ServiceSpec) -> list[FieldError]:
     """A Service that asks for more than is done for it is stored, and said to be."""
-    if not needs_node_ports(spec) or not spec.selector:
+    if spec.type != "LoadBalancer" or not spec.selector:
         return []
     text = (
-        f"type {spec.type}: Knarr opens no port of this machine for it; inside it is reached by its name, "
-        "from outside through a Knative Service"
+        "type LoadBalancer: Knarr has no load balancer to give it an address; inside it is reached by its "
+        "name, on this machine at its node ports"
     )
     return [FieldError(message=text, paths=("spec.type",), level="warning")]
 
