@@ -21,6 +21,7 @@ import uvloop
 
 from knarr.apiserver.app import ApiServer, ApiServerSettings
 from knarr.apiserver.nodeproxy import NodeLogs
+from knarr.apiserver.streams.nodesessions import NodeStreams
 from knarr.config import Settings, read_settings
 from knarr.dataplane.session import DataplaneServer
 from knarr.dataplane.table import RoutingTable
@@ -128,6 +129,7 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
         paths.database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(Store(paths.database))
         logs = await stack.enter_async_context(NodeLogs(paths.node_socket))
+        streams = await stack.enter_async_context(NodeStreams(paths.node_socket))
         api_settings = ApiServerSettings(
             pki_directory=paths.pki,
             kubeconfig=paths.kubeconfig,
@@ -143,6 +145,7 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
             clock,
             rng,
             logs=logs,
+            streams=streams,
             schema=openapi_schema,
             ready=started.is_set,
         )

@@ -17,6 +17,7 @@ from knarr.apiserver.inprocess import InProcessTransport
 from knarr.apiserver.openapi import Schema
 from knarr.apiserver.pki import ensure_pki, write_kubeconfig
 from knarr.apiserver.podlogs import PodLogs
+from knarr.apiserver.streams.node import PodStreams
 from knarr.kits.clock import Clock
 from knarr.resources.kind import Kind
 from knarr.store.store import Store
@@ -53,6 +54,7 @@ class ApiServer:
         kinds: what is served.
         clock, rng: time and randomness.
         logs: where Pod logs are, None to refuse them.
+        streams: where sessions with Pods are opened, None to refuse them.
         schema: OpenAPI schemas of the kinds.
         ready: what ``/readyz`` says; controllers may start after the listeners.
     """
@@ -66,6 +68,7 @@ class ApiServer:
         rng: random.Random,
         *,
         logs: PodLogs | None = None,
+        streams: PodStreams | None = None,
         schema: Schema | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -78,6 +81,7 @@ class ApiServer:
             clock,
             rng,
             logs=logs,
+            streams=streams,
             schema=schema,
             ready=ready,
             service_cidr=settings.service_cidr,

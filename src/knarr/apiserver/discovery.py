@@ -22,6 +22,12 @@ REVIEWS = (
     ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
 )
 
+_POD_STREAMS = {
+    "attach": "PodAttachOptions",
+    "exec": "PodExecOptions",
+    "portforward": "PodPortForwardOptions",
+}
+
 
 def _response_kind(kind: Kind[Any]) -> dict[str, str]:
     return {"group": kind.group, "version": kind.version, "kind": kind.kind}
@@ -38,6 +44,8 @@ def _subresources(served: Served) -> list[tuple[str, dict[str, str], list[str]]]
         result.append(("scale", scale, ["get", "patch", "update"]))
     if served.collection == "pods":
         result.append(("log", own, ["get"]))
+        for name, options in _POD_STREAMS.items():
+            result.append((name, {**own, "kind": options}, ["create", "get"]))
     if served.collection == "namespaces":
         result.append(("finalize", own, ["update"]))
     return result

@@ -32,6 +32,8 @@ from knarr.apiserver.scaling import Scaler
 from knarr.apiserver.served import Registry
 from knarr.apiserver.watching import Watching
 from knarr.apiserver.writing import Writer
+from knarr.apiserver.streams.node import PodStreams
+from knarr.apiserver.streams.pods import PodSessions
 from knarr.kits.clock import Clock
 from knarr.meta.errors import NotFound, StatusError, status_body
 from knarr.resources.kind import Kind
@@ -51,6 +53,7 @@ class Handler:
         clock: for timestamps.
         rng: for uids, generated names and watch timeouts.
         logs: where Pod logs are; without it they are refused.
+        streams: where sessions with Pods are opened; without it they are refused.
         schema: OpenAPI schemas of the kinds; without it they are opaque objects.
         service_cidr: IPv4 network of the Services' cluster IPs.
     """
@@ -63,6 +66,7 @@ class Handler:
         rng: random.Random,
         *,
         logs: PodLogs | None = None,
+        streams: PodStreams | None = None,
         schema: Schema | None = None,
         service_cidr: str = DEFAULT_SERVICE_CIDR,
         ready: Callable[[], bool] = lambda: True,
@@ -81,6 +85,7 @@ class Handler:
         self._patcher = Patcher(self._writer, bodies, tables, tracker)
         self._scaler = Scaler(self._writer, self._patcher, bodies, tracker)
         self._logs = LogReader(store, logs) if logs is not None else None
+        self._sessions = PodSessions(store, streams) if streams is not None else None
         self._discovery = Discovery(self.registry, ready)
         self._openapi = OpenApi(self.registry, schema)
         self._reviews = Reviews(bodies)
@@ -107,6 +112,11 @@ class Handler:
         }
         if self._logs is not None:
             table["GET", "log"] = self._logs.get
+        if self._sessions is not None:
+            for method in ("GET", "POST"):
+                table[method, "exec"] = self._sessions.exec
+                table[method, "attach"] = self._sessions.attach
+                table[method, "portforward"] = self._sessions.portforward
         return table
 
     async def _get(self, route: Route, request: ApiRequest) -> ApiResponse:

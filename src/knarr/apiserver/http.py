@@ -28,6 +28,8 @@ from knarr.apiserver.auth import (
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.listening import BoundedServer, bind_unix
 from knarr.apiserver.request import ApiRequest, ApiResponse, Stream, error_response
+from knarr.apiserver.streams.shell import MAX_PARAMETERS, serve_session, upgrade_of
+from knarr.apiserver.streams.upgrade import Session
 from knarr.meta.errors import (
     BadRequest,
     Forbidden,
@@ -48,6 +50,7 @@ _SHUTDOWN_S = 2.0
 _GZIP_FROM_BYTES = 128 << 10
 _MAX_IN_FLIGHT = 400
 _MAX_STREAMS = 2_000
+_MAX_SESSIONS = 500
 
 
 class AddressUnavailable(KnarrError):
@@ -87,6 +90,7 @@ class HttpServer:
         self._unix = tuple(unix)
         self._stack = AsyncExitStack()
         self._in_flight = 0
+        self._sessions = 0
         self._streams: set[Stream] = set()
         self.ports: list[int] = []
 
@@ -155,6 +159,8 @@ class HttpServer:
     async def respond(self, http: BaseRequest, response: ApiResponse) -> web.StreamResponse:
         """Send a response; streams until their end or until the client is gone."""
         headers = [*response.headers, ("Content-Type", response.content_type), *_COMMON]
+        if response.session is not None:
+            return await self._take_over(http, response.session)
         if response.stream is None:
             return await _whole(http, response, headers)
         try:
@@ -168,6 +174,18 @@ class HttpServer:
                 self._streams.discard(response.stream)
         finally:
             await response.stream.close()
+
+    async def _take_over(self, http: BaseRequest, session: Session) -> web.StreamResponse:
+        """Leave HTTP for as long as a session runs."""
+        if self._sessions >= _MAX_SESSIONS:
+            await session.close()
+            refusal = error_response(TooManyRequests("too many sessions", retry_after_s=5))
+            return await self.respond(http, refusal)
+        self._sessions += 1
+        try:
+            return await serve_session(http, session, list(_COMMON))
+        finally:
+            self._sessions -= 1
 
     async def call(self, request: ApiRequest) -> ApiResponse:
         """Ask the handler, within bounds of number and time."""
@@ -240,12 +258,13 @@ class _UnixGate(_Gate):
 def _target(http: BaseRequest) -> tuple[str, dict[str, str]]:
     """The path as it was sent and the query's first values."""
     target = http.raw_path
+    most = MAX_PARAMETERS if "Upgrade" in http.headers else 100
     if not target.startswith("/"):
         raise BadRequest("the request target must be a path")
     path, _, text = target.partition("?")
     query: dict[str, str] = {}
     try:
-        for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=100):
+        for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=most):
             query.setdefault(name, value)
     except ValueError as error:
         raise BadRequest(f"the query is malformed: {error}") from None
@@ -254,12 +273,6 @@ def _target(http: BaseRequest) -> tuple[str, dict[str, str]]:
 
 async def _read(http: BaseRequest, path: str, query: dict[str, str], user: UserInfo) -> ApiRequest:
     headers = http.headers
-    if "Upgrade" in headers:
-        raise StatusError(
-            "exec, attach and port-forward are not offered by this version of Knarr",
-            code=501,
-            reason="NotImplemented",
-        )
     if any(name.lower().startswith("impersonate-") for name in headers):
         raise Forbidden("impersonation is not offered by this version of Knarr")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -274,6 +287,7 @@ async def _read(http: BaseRequest, path: str, query: dict[str, str], user: UserI
         accept=headers.get("Accept", ""),
         if_none_match=headers.get("If-None-Match", ""),
         user_agent=headers.get("User-Agent", ""),
+        upgrade=upgrade_of(http) if "Upgrade" in headers else None,
     )
 
 

@@ -1,11 +1,13 @@
 """``pods/<name>/log``: which lines of which container, fetched from whoever runs the Pod."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from knarr.apiserver.request import ApiRequest, ApiResponse, Stream
 from knarr.apiserver.routing import Route
 from knarr.meta.errors import BadRequest, Cause, Invalid
+from knarr.resources.core.pod import Pod
+from knarr.resources.core.podspec import PodSpec
 from knarr.store.store import Store
 
 
@@ -48,27 +50,34 @@ class LogReader:
         if entry is None:
             raise route.served.not_found(route.name)
         pod = route.served.decode(entry.data)
-        options = _parse(request, _container(pod, request.text("container")))
+        options = _parse(request, choose_container(pod, request.text("container")))
         if not pod.spec.node_name:
             raise BadRequest(f'pod "{route.name}" has no logs yet: it is not assigned to a node')
         stream = await self._logs.open(route.namespace, route.name, options)
         return ApiResponse(200, content_type="text/plain", stream=stream)
 
 
-def _container(pod: Any, wanted: str) -> str:
-    name = pod.metadata.name
-    containers = [each.name for each in pod.spec.containers]
-    known = [*(each.name for each in pod.spec.init_containers), *containers]
+def choose_container(pod: Pod, wanted: str) -> str:
+    """The container that a request is about: the one it names, or the only one. Pure.
+
+    Raises:
+        BadRequest: there is no such container, or several to choose from.
+    """
+    name, spec = pod.metadata.name, pod.spec or PodSpec()
+    containers = [each.name for each in spec.containers]
+    initial = [each.name for each in spec.init_containers]
     if wanted:
-        if wanted not in known:
+        if wanted not in (*initial, *containers):
             raise BadRequest(f"container {wanted} is not valid for pod {name}")
         return wanted
-    if len(containers) != 1:
-        listed = " ".join(containers)
-        raise BadRequest(
-            f"a container name must be specified for pod {name}, choose one of: [{listed}]"
-        )
-    return str(containers[0])
+    if len(containers) == 1:
+        return containers[0]
+    message = f"a container name must be specified for pod {name}"
+    if containers:
+        message += f", choose one of: [{' '.join(containers)}]"
+    if initial:
+        message += f" or one of the init containers: [{' '.join(initial)}]"
+    raise BadRequest(message)
 
 
 def _parse(request: ApiRequest, container: str) -> LogOptions:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from knarr.apiserver.streams.upgrade import Session, Upgrade
 from knarr.meta.errors import BadRequest, Cause, Invalid, StatusError, status_body
 from knarr.resources.kind import UserInfo
 
@@ -24,6 +25,7 @@ class ApiRequest:
         query: the first value of each parameter, decoded.
         trusted: the body comes from our own encoders, so it has no duplicate keys and no unknown
             fields, and the checks for them are skipped.
+        upgrade: what else the connection could become, for exec, attach and port-forward.
     """
 
     method: str
@@ -36,6 +38,7 @@ class ApiRequest:
     if_none_match: str = ""
     user_agent: str = ""
     trusted: bool = False
+    upgrade: Upgrade | None = None
 
     def text(self, name: str) -> str:
         """A query parameter, empty when absent."""
@@ -105,13 +108,14 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """One response: a body, or a stream that the receiver must close."""
+    """One response: a body, or a stream or session that the receiver must close."""
 
     status: int
     body: bytes = b""
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     stream: Stream | None = None
+    session: Session | None = None
 
 
 def json_response(document: Any, status: int = 200) -> ApiResponse:
