@@ -58,6 +58,11 @@ fmt: ## format Python and Rust
 	$(VENV)/bin/ruff format --quiet .
 	cargo fmt --all
 
+.PHONY: reference
+reference: setup ## build kube-apiserver and etcd (ten minutes, once) and compare Knarr with them
+	./tests/reference/build.sh
+	$(PYTHON) -m pytest tests/reference -q
+
 .PHONY: bench
 bench: setup ## gateway, cold start and footprint beside their peers
 	$(PYTHON) bench/gateway.py
