@@ -136,6 +136,8 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
             host=settings.api_address,
             port=settings.api_port,
             socket=paths.api_socket,
+            extra_hosts=settings.api_names,
+            service_cidr=settings.service_cidr,
         )
         started = asyncio.Event()
         api = ApiServer(

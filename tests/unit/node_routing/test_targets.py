@@ -122,3 +122,8 @@ def test_node_ports_affinity_and_the_fallback():
     (kept,) = routes_of(service(**spec, ports=ports), [])
     assert (kept.affinity_s, kept.node_port, kept.targets) == (7, 0, ())
     assert targets(routes_of(service(), [piece()], Target("10.232.0.1", 6443))) == []
+
+
+def test_ports_of_this_machines_programs_are_not_taken():
+    (found,) = routes_of(service(type="NodePort", ports=[{"port": 80, "nodePort": 22}]), [])
+    assert found.node_port == 0

@@ -19,6 +19,7 @@ from knarr.resources.core.service import (
 from knarr.resources.discovery.endpointslice import Endpoint, EndpointSlice
 
 AFFINITY_S = 10_800
+_FIRST_NODE_PORT, _LAST_NODE_PORT = 30_000, 32_767
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 
 
@@ -75,7 +76,7 @@ def routes_of(
             protocol=_PROTOCOLS[port.protocol or "TCP"],
             address=spec.cluster_ip,
             port=port.port,
-            node_port=port.node_port if needs_node_ports(spec) else 0,
+            node_port=_node_port(port, spec),
             affinity_s=_affinity_s(spec),
             targets=_targets(port, known) if known or fallback is None else (fallback,),
         )
@@ -88,6 +89,12 @@ def _has_address(spec: ServiceSpec) -> bool:
     if spec.type == "ExternalName" or spec.cluster_ip in ("", HEADLESS):
         return False
     return _usable(spec.cluster_ip)
+
+
+def _node_port(port: ServicePort, spec: ServiceSpec) -> int:
+    """Services that describe a gateway may name any port; those of this machine's programs are not taken."""
+    wanted = port.node_port if needs_node_ports(spec) else 0
+    return wanted if _FIRST_NODE_PORT <= wanted <= _LAST_NODE_PORT else 0
 
 
 def _affinity_s(spec: ServiceSpec) -> int:
