@@ -337,3 +337,15 @@ def test_tracking_only_what_is_concerned_changes_nothing_else(data):
         )
         stored = document["metadata"].get("managedFields") or []
         assert stored == encode_managers(decode_managers(stored))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_first_writer_owns_what_it_adds(data):
+    kind = data.draw(structs())
+    new = {**data.draw(kind.values), "metadata": {"name": "a", "labels": {"x": "y"}}, "kind": "K"}
+    actor = Actor("first", "v1", NOW)
+    rules = Rules(schema=kind.schema, ignored=FieldSet.of_fields("a"))
+    expected = update_managers({}, new, (), actor, rules)
+    document = track_update(None, new, actor, rules)
+    assert document["metadata"].get("managedFields", []) == encode_managers(expected)

@@ -16,6 +16,9 @@ from knarr.meta.errors import BadRequest
 MAX_DEPTH = 64
 _MAX_ALIASES = 64
 _INT64 = range(-(1 << 63), 1 << 63)
+_CONTAINERS = (dict, list)
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+_LONG_NUMBER = re.compile(rb"[0-9]{18}")
 
 
 def parse_json(text: bytes) -> Any:
@@ -25,7 +28,9 @@ def parse_json(text: bytes) -> Any:
         BadRequest: malformed, not UTF-8, a duplicate key, or nested too deeply.
     """
     try:
-        msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
+        if _is_plain(text, value):
+            return value
         value = json.loads(
             text.decode(),
             object_pairs_hook=_unique_object,
@@ -40,7 +45,6 @@ def parse_json(text: bytes) -> Any:
         raise BadRequest(f"the body is not valid UTF-8 at byte {error.start}") from None
     except (ValueError, msgspec.MsgspecError) as error:
         raise BadRequest(f"the body is not valid JSON: {error}") from None
-    _check_depth(value)
     return value
 
 
@@ -63,8 +67,17 @@ def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _parse_int(text: str) -> int | float:
     if len(text) > 400:
         raise ValueError("a number has more than 400 digits")
-    number = int(text)
-    return number if number in _INT64 else float(number)
+    return _number(int(text))
+
+
+def _number(number: int) -> int | float:
+    """An integer, or the nearest float when 64 bits do not hold it, as Go reads it."""
+    if number in _INT64:
+        return number
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError("a number is out of range") from None
 
 
 def _refuse_constant(text: str) -> Any:
@@ -75,18 +88,34 @@ def _too_deep() -> BadRequest:
     return BadRequest(f"the body is nested more than {MAX_DEPTH} levels deep")
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
+def _is_plain(text: bytes, value: Any) -> bool:
+    """Whether a decoded text surely has no duplicate keys and no number beyond 64 bits.
+
+    Each key of the text ends with a quote and a colon; when there are no more of these than keys in the
+    value, none was lost.
+
+    Raises:
+        BadRequest: nested too deeply.
+    """
+    keys = _count_keys(value)
+    return keys == len(_KEY_END.findall(text)) and _LONG_NUMBER.search(text) is None
+
+
+def _count_keys(value: Any) -> int:
+    """How many keys the objects in a value have together."""
+    keys = 0
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH + 1):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-            if isinstance(inner, dict | list)
-        ]
         if not level:
-            return
+            return keys
+        inner: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                keys += len(item)
+                inner += [each for each in item.values() if type(each) in _CONTAINERS]
+            else:
+                inner += [each for each in item if type(each) in _CONTAINERS]
+        level = inner
     raise _too_deep()
 
 
@@ -169,13 +198,25 @@ class _Builder:
 
     def _mapping(self, node: Any, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge" and key_node.value == "<<":
+                self._merge(merged, value_node, depth)
+                continue
             key = self.build(key_node, depth + 1)
             name = _key_text(key, key_node.start_mark.line + 1)
             if name in result:
                 raise ValueError(f"duplicate field {name!r}, line {key_node.start_mark.line + 1}")
             result[name] = self.build(value_node, depth + 1)
-        return result
+        return merged | result if merged else result
+
+    def _merge(self, merged: dict[str, Any], node: Any, depth: int) -> None:
+        """What ``<<`` brings in: earlier maps win over later ones, and what is written out over all."""
+        for source in node.value if isinstance(node, self._yaml.SequenceNode) else [node]:
+            if not isinstance(source, self._yaml.MappingNode):
+                raise _YamlProblem(f"only maps can be merged, line {source.start_mark.line + 1}")
+            for name, value in self.build(source, depth + 1).items():
+                merged.setdefault(name, value)
 
     @staticmethod
     def _check_tag(node: Any, expected: str) -> None:
@@ -210,8 +251,7 @@ def _key_text(key: Any, line: int) -> str:
 def _number_or_text(text: str) -> Any:
     for form, base in _INT_FORMS:
         if form.fullmatch(text):
-            number = int(text.replace("_", "").replace("0o", ""), base)
-            return number if number in _INT64 else float(number)
+            return _number(int(text.replace("_", "").replace("0o", ""), base))
     if _FLOAT.fullmatch(text):
         real = float(text.replace("_", ""))
         if math.isinf(real):

@@ -18,6 +18,7 @@ _PATTERN = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
     r"(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]{1,6}))?"
 )
+_USUAL = re.compile(r"([1-9][0-9]{0,5})(m|k|M|G|Ki|Mi|Gi|)")
 _DECIMAL_SUFFIXES = {
     "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18,
 }  # fmt: skip
@@ -83,7 +84,17 @@ def canonical_quantity(text: str | float) -> str:
     Raises:
         ValueError: the text is no quantity.
     """
+    usual = _USUAL.fullmatch(text) if isinstance(text, str) else None
+    if usual is not None and _is_canonical(usual[1], usual[2]):
+        return usual[0]
     return str(parse_quantity(text))
+
+
+def _is_canonical(digits: str, suffix: str) -> bool:
+    """Whether no larger suffix keeps every digit of a whole number."""
+    if suffix.endswith("i"):
+        return int(digits) % 1024 != 0
+    return not digits.endswith("000")
 
 
 def _canonical(quantity: Quantity) -> str:

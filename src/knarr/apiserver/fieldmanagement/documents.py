@@ -223,6 +223,30 @@ def _compare(old: Any, new: Any, schema: MergeSchema) -> Comparison:
     return Comparison(*(one | other for one, other in zip(left, right, strict=True)))
 
 
+def everything_in(document: dict[str, Any], schema: MergeSchema, ignored: FieldSet) -> FieldSet:
+    """What a document adds to nothing, without ignored fields: those of the top and of ``metadata``.
+
+    Raises:
+        MergeProblem: an item of a set or map cannot be named.
+    """
+    rule = schema.rule_for_map()
+    children: dict[str, FieldSet] = {}
+    for name, value in document.items():
+        element = field_element(name)
+        out = ignored.children.get(element)
+        if out is None:
+            children[element] = _everything(value, rule.child(name))
+        elif out.children and isinstance(value, dict):
+            inner = rule.child(name).rule_for_map()
+            kept = {
+                below: _everything(item, inner.child(key))
+                for key, item in value.items()
+                if (below := field_element(key)) not in out.children
+            }
+            children[element] = FieldSet(kept)
+    return FieldSet.node({element: child for element, child in children.items() if child})
+
+
 def _everything(value: Any, schema: MergeSchema) -> FieldSet:
     """The paths of a value that appears or vanishes as a whole: those of its containers too."""
     if isinstance(value, dict):

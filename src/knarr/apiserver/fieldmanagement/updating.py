@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from knarr.apiserver.fieldmanagement.documents import compare, same
+from knarr.apiserver.fieldmanagement.documents import compare, everything_in, same
 from knarr.apiserver.fieldmanagement.elements import MergeProblem
 from knarr.apiserver.fieldmanagement.managers import (
     MAX_UPDATE_MANAGERS,
@@ -69,6 +69,8 @@ def track_update(
         actor: who writes.
         rules: of the kind.
     """
+    if live is None and not rules.empty and entries_of(new) is None:
+        return _track_first(new, actor, rules)
     stored = entries_of(live)
     quick = _track_quickly(live, new, actor, rules) if live is not None and stored else None
     if quick is not None:
@@ -84,6 +86,16 @@ def track_update(
         # a stored object that does not fit its schema any more must stay writable
         managers = decoded_or_none(stored)
     return with_managers(document, managers)
+
+
+def _track_first(new: Mapping[str, Any], actor: Actor, rules: Rules) -> dict[str, Any]:
+    """As ``track_update`` for an object that nobody had a part in before."""
+    document = without_managed_fields(new)
+    try:
+        own = everything_in(document, rules.schema, STRIPPED | rules.ignored)
+    except MergeProblem:
+        return document
+    return with_managers(document, (actor.entry("Update", own),) if own else ())
 
 
 def _track_quickly(
