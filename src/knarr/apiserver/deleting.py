@@ -180,7 +180,7 @@ class Deleter:
     async def delete(self, route: Route, request: ApiRequest) -> ApiResponse:
         """DELETE on an object."""
         options = parse_options(self._bodies.document(request), request)
-        data, removed = await self._delete_one(route, options)
+        data, removed = await self.delete_one(route, options)
         if not removed:
             return written(route.served, data, [])
         kind = route.served.kind
@@ -196,7 +196,7 @@ class Deleter:
             }
         )
 
-    async def _delete_one(self, route: Route, options: DeleteOptions) -> tuple[bytes, bool]:
+    async def delete_one(self, route: Route, options: DeleteOptions) -> tuple[bytes, bool]:
         """Delete one object; the document that results, and whether it is gone."""
         served, store = route.served, self._store
         entry = store.newest(served.collection, route.key)
@@ -232,7 +232,7 @@ class Deleter:
             metadata = served.decode(item).metadata
             one = replace_route(route, metadata.namespace, metadata.name)
             if self._store.newest(served.collection, one.key) is not None:
-                data, _ = await self._delete_one(one, options)
+                data, _ = await self.delete_one(one, options)
                 deleted.append(data)
         return self._reader.list_response(served, request, deleted, page.rv)
 

@@ -22,6 +22,9 @@ REVIEWS = (
     ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
 )
 
+_EVICTION = {"group": "policy", "version": "v1", "kind": "Eviction"}
+_BINDING = {"group": "", "version": "v1", "kind": "Binding"}
+
 _POD_STREAMS = {
     "attach": "PodAttachOptions",
     "exec": "PodExecOptions",
@@ -46,6 +49,8 @@ def _subresources(served: Served) -> list[tuple[str, dict[str, str], list[str]]]
         result.append(("log", own, ["get"]))
         for name, options in _POD_STREAMS.items():
             result.append((name, {**own, "kind": options}, ["create", "get"]))
+        result.append(("eviction", _EVICTION, ["create"]))
+        result.append(("binding", _BINDING, ["create"]))
     if served.collection == "namespaces":
         result.append(("finalize", own, ["update"]))
     return result

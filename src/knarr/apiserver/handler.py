@@ -17,7 +17,9 @@ from knarr.apiserver.fieldtracking import FieldTracker
 from knarr.apiserver.openapi import OpenApi, Schema, version_2
 from knarr.apiserver.patching import Patcher
 from knarr.apiserver.podlogs import LogReader, PodLogs
+from knarr.apiserver.podverbs import PodVerbs
 from knarr.apiserver.protobuf.wire import WireTables
+from knarr.apiserver.quota import ClaimLimiter, PodLimiter, PriorityResolver, QuotaChecker
 from knarr.apiserver.reading import Reader, continue_of
 from knarr.apiserver.request import ApiRequest, ApiResponse, error_response, text_response
 from knarr.apiserver.reviews import Reviews
@@ -74,7 +76,16 @@ class Handler:
         tables = WireTables()
         bodies = BodyReader(tables)
         services = ServiceAllocator(store, rng, cidr=service_cidr)
-        admissions = Admissions(store, clock, {"services": (services,)})
+        admissions = Admissions(
+            store,
+            clock,
+            {
+                "services": (services,),
+                "pods": (PriorityResolver(store), PodLimiter(store)),
+                "persistentvolumeclaims": (ClaimLimiter(store),),
+            },
+            quota=QuotaChecker(store),
+        )
         schema = schema or _opaque
         tracker = FieldTracker(tables, schema, clock)
         self.registry = Registry(kinds)
@@ -84,6 +95,7 @@ class Handler:
         self._deleter = Deleter(store, bodies, self._reader, clock)
         self._patcher = Patcher(self._writer, bodies, tables, tracker)
         self._scaler = Scaler(self._writer, self._patcher, bodies, tracker)
+        self._pods = PodVerbs(store, self.registry, self._writer, self._deleter, bodies, clock)
         self._logs = LogReader(store, logs) if logs is not None else None
         self._sessions = PodSessions(store, streams) if streams is not None else None
         self._discovery = Discovery(self.registry, ready)
@@ -109,6 +121,8 @@ class Handler:
             ("PUT", "scale"): self._scaler.update,
             ("PATCH", "scale"): self._scaler.patch,
             ("PUT", "finalize"): self._writer.update,
+            ("POST", "eviction"): self._pods.evict,
+            ("POST", "binding"): self._pods.bind,
         }
         if self._logs is not None:
             table["GET", "log"] = self._logs.get
@@ -192,7 +206,7 @@ class Handler:
                 return route.served.kind.has_scale
             case "finalize":
                 return route.served.collection == "namespaces"
-            case "log":
+            case "log" | "eviction" | "binding":
                 return route.served.collection == "pods"
             case _:
                 return True

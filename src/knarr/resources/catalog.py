@@ -11,27 +11,39 @@ from knarr.resources.coordination.lease import LEASE
 from knarr.resources.core.configmap import CONFIG_MAP
 from knarr.resources.core.endpoints import ENDPOINTS
 from knarr.resources.core.event import EVENT
+from knarr.resources.core.limitrange import LIMIT_RANGE
 from knarr.resources.core.namespace import NAMESPACE
 from knarr.resources.core.node import NODE
+from knarr.resources.core.persistentvolume import PERSISTENT_VOLUME
+from knarr.resources.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from knarr.resources.core.pod import POD
+from knarr.resources.core.resourcequota import RESOURCE_QUOTA
 from knarr.resources.core.secret import SECRET
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
 from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
+from knarr.resources.events.event import EVENTS_EVENT
 from knarr.resources.kind import Kind
 from knarr.resources.networking.ingress import INGRESS
+from knarr.resources.policy.poddisruptionbudget import POD_DISRUPTION_BUDGET
+from knarr.resources.scheduling.priorityclass import PRIORITY_CLASS
 from knarr.resources.serving.configuration import CONFIGURATION
 from knarr.resources.serving.revision import REVISION
 from knarr.resources.serving.route import ROUTE
 from knarr.resources.serving.service import SERVICE
+from knarr.resources.storage.storageclass import STORAGE_CLASS
 
 KINDS: tuple[Kind[Any], ...] = (
     CONFIG_MAP,
     ENDPOINTS,
     EVENT,
+    LIMIT_RANGE,
     NAMESPACE,
     NODE,
+    PERSISTENT_VOLUME_CLAIM,
+    PERSISTENT_VOLUME,
     POD,
+    RESOURCE_QUOTA,
     SECRET,
     SERVICE_ACCOUNT,
     CORE_SERVICE,
@@ -41,6 +53,10 @@ KINDS: tuple[Kind[Any], ...] = (
     JOB,
     LEASE,
     ENDPOINT_SLICE,
+    EVENTS_EVENT,
+    POD_DISRUPTION_BUDGET,
+    PRIORITY_CLASS,
+    STORAGE_CLASS,
     CONFIGURATION,
     REVISION,
     ROUTE,

@@ -156,6 +156,11 @@ class Collection:
         last = bisect_left(keys, Key(namespace + "\0", "")) if namespace else len(keys)
         return keys[first:last]
 
+    def within(self, namespace: str) -> Iterator[tuple[Key, Entry]]:
+        """The objects of one namespace or, empty, of all, in key order."""
+        for key in self._range(namespace, None, {}):
+            yield key, self._entries[key]
+
     def entries(self) -> Iterator[tuple[Key, Entry]]:
         """Every object, in no particular order."""
         return iter(self._entries.items())

@@ -173,6 +173,20 @@ class Store:
         staged = self._staged.get((collection, key))
         return self._collection(collection).get(key) if staged is None else staged.entry
 
+    def newest_within(self, collection: str, namespace: str = "") -> list[bytes]:
+        """Every document of a namespace (or of all) that a write would be compared with, see ``newest``.
+
+        For checks over many objects that must not miss one that is being written. No order is promised.
+        """
+        staged = {
+            key: write.entry
+            for (name, key), write in self._staged.items()
+            if name == collection and namespace in ("", key.namespace)
+        }
+        current = self._collection(collection).within(namespace)
+        documents = [entry.data for key, entry in current if key not in staged]
+        return documents + [entry.data for entry in staged.values() if entry is not None]
+
     def page(
         self,
         collection: str,

@@ -1,15 +1,9 @@
 """Wires the workload controllers; called once, by the composition root."""
 
-import random
-from dataclasses import dataclass
 from typing import Any
 
-from knarr.kits.clock import Clock
 from knarr.kube.cache import Change
-from knarr.kube.client import Client
-from knarr.kube.controller import Controller, Reconciler
-from knarr.kube.events import EventRecorder
-from knarr.kube.factory import InformerFactory
+from knarr.kube.controller import Controller
 from knarr.kube.handlers import BY_OWNER, Add, enqueue_controller, enqueue_self, owner_uids
 from knarr.meta.objects import Key, controller_of
 from knarr.resources.apps.deployment import DEPLOYMENT
@@ -22,47 +16,32 @@ from knarr.resources.core.endpoints import ENDPOINTS
 from knarr.resources.core.event import EVENT
 from knarr.resources.core.namespace import NAMESPACE
 from knarr.resources.core.node import NODE
+from knarr.resources.core.persistentvolume import PERSISTENT_VOLUME
+from knarr.resources.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from knarr.resources.core.pod import POD
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
 from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
+from knarr.resources.events.event import EVENTS_EVENT
+from knarr.resources.storage.storageclass import STORAGE_CLASS
 from knarr.workloads.cronjob import CronJobReconciler
 from knarr.workloads.deployment import DeploymentReconciler
 from knarr.workloads.endpoints import EndpointsReconciler
+from knarr.workloads.environment import Environment
 from knarr.workloads.events.reconciler import SWEEP, EventSweeper
 from knarr.workloads.garbagecollector import GarbageCollector
 from knarr.workloads.garbagecollector.graph import Graph
 from knarr.workloads.job import JobReconciler
 from knarr.workloads.namespaces import NamespaceReconciler
+from knarr.workloads.policies import build_policy_controllers
 from knarr.workloads.replicaset import ReplicaSetReconciler
 from knarr.workloads.scheduler import SchedulerReconciler
+from knarr.workloads.scheduler.claims import ClaimsOfPods
 
-_NOT_COLLECTED = (EVENT,)
+__all__ = ["Environment", "build_workload_controllers"]
+
+_NOT_COLLECTED = (EVENT, EVENTS_EVENT)
 """Kinds without owners that are too many to cache; they go by age and with their namespace."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What every workload controller needs.
-
-    Attributes:
-        client: to the embedded API.
-        informers: not entered yet.
-        clock, rng: time and randomness.
-        recorder: for Events.
-        ca_pem: certificate of the API server's CA, published in each Namespace.
-    """
-
-    client: Client
-    informers: InformerFactory
-    clock: Clock
-    rng: random.Random
-    recorder: EventRecorder
-    ca_pem: str
-
-    def controller(self, name: str, reconciler: Reconciler, workers: int) -> Controller:
-        """A controller around a reconciler."""
-        return Controller(name, reconciler, clock=self.clock, rng=self.rng, workers=workers)
 
 
 def build_workload_controllers(environment: Environment) -> list[Controller]:
@@ -76,6 +55,7 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
         _scheduler(environment),
         _namespaces(environment),
         _events(environment),
+        *build_policy_controllers(environment),
         *_collectors(environment),
     ]
 
@@ -174,6 +154,11 @@ def _scheduler(environment: Environment) -> Controller:
         environment.client,
         environment.informers.informer(POD),
         environment.informers.informer(NODE),
+        ClaimsOfPods(
+            environment.informers.informer(PERSISTENT_VOLUME_CLAIM),
+            environment.informers.informer(PERSISTENT_VOLUME),
+            environment.informers.informer(STORAGE_CLASS),
+        ),
         clock=environment.clock,
         recorder=environment.recorder,
     )

@@ -284,6 +284,19 @@ BUILTIN_COLUMNS = {
     "jobs": "Status Completions Duration Age Containers! Images! Selector!",
     "cronjobs": "Schedule Timezone Suspend Active Last_Schedule Age Containers! Images! Selector!",
     "endpointslices": "AddressType Ports Endpoints Age",
+    "persistentvolumes": "Capacity Access_Modes Reclaim_Policy Status Claim StorageClass "
+    "VolumeAttributesClass Reason Age VolumeMode!",
+    "persistentvolumeclaims": "Status Volume Capacity Access_Modes StorageClass "
+    "VolumeAttributesClass Age VolumeMode!",
+    "storageclasses": "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
+    "resourcequotas": "Request Limit Age",
+    "limitranges": "Created_At",
+    "poddisruptionbudgets": "Min_Available Max_Unavailable Allowed_Disruptions Age",
+    "priorityclasses": "Value Global-Default Age PreemptionPolicy",
+    "daemonsets": "Desired Current Ready Up-to-date Available Node_Selector Age Containers! Images! "
+    "Selector!",
+    "statefulsets": "Ready Age Containers! Images!",
+    "controllerrevisions": "Controller Revision Age",
 }
 
 

@@ -148,7 +148,13 @@ def _canonical_resources(resources: ResourceRequirements | None) -> ResourceRequ
 
 def default_volume(volume: Volume) -> Volume:
     """File modes; a volume without a source is an emptyDir."""
-    if not (volume.secret or volume.config_map or volume.projected or volume.empty_dir):
+    if not (
+        volume.secret
+        or volume.config_map
+        or volume.projected
+        or volume.empty_dir
+        or volume.persistent_volume_claim
+    ):
         return replace(volume, empty_dir=EmptyDirVolumeSource())
     mode = DEFAULT_FILE_MODE
     if volume.secret and volume.secret.default_mode is None:

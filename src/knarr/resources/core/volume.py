@@ -41,6 +41,13 @@ class EmptyDirVolumeSource(Struct, frozen=True, kw_only=True):
     size_limit: Quantity | None = None
 
 
+class PersistentVolumeClaimVolumeSource(Struct, frozen=True, kw_only=True):
+    """The storage that a claim of the same namespace is bound to."""
+
+    claim_name: str = ""
+    read_only: bool = False
+
+
 class ObjectFieldSelector(Struct, frozen=True, kw_only=True):
     """A field of the Pod itself, e.g. ``metadata.name``."""
 
@@ -110,3 +117,4 @@ class Volume(Struct, frozen=True, kw_only=True):
     config_map: ConfigMapVolumeSource | None = None
     projected: ProjectedVolumeSource | None = None
     empty_dir: EmptyDirVolumeSource | None = None
+    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None

@@ -114,6 +114,9 @@ def _source_errors(volume: Volume) -> list[FieldError]:
             errors += at(f"projected.sources[{index}]", _projection_errors(source))
     if volume.empty_dir is not None:
         errors += at("emptyDir", _empty_dir_errors(volume.empty_dir))
+    claim = volume.persistent_volume_claim
+    if claim is not None and not claim.claim_name:
+        errors.append(required("persistentVolumeClaim.claimName"))
     return errors
 
 
@@ -133,6 +136,7 @@ def volume_errors(volume: Volume) -> list[FieldError]:
             ("secret", volume.secret),
             ("configMap", volume.config_map),
             ("projected", volume.projected),
+            ("persistentVolumeClaim", volume.persistent_volume_claim),
         )
         if value is not None
     ]

@@ -44,7 +44,6 @@ class Volume(core_volume.Volume, frozen=True, kw_only=True):
     """A volume of a Revision."""
 
     projected: ProjectedVolumeSource | None = None
-    persistent_volume_claim: Any = None
     host_path: Any = None
     csi: Any = None
     ephemeral: Any = None

@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from knarr.meta.fielderrors import (
     FieldError,
@@ -16,7 +15,12 @@ from knarr.meta.fielderrors import (
 from knarr.meta.names import dns1123_label_problems
 from knarr.resources.config import features as flags
 from knarr.resources.config.features import Features
-from knarr.resources.core.volume import DownwardApiFile, EmptyDirVolumeSource, KeyToPath
+from knarr.resources.core.volume import (
+    DownwardApiFile,
+    EmptyDirVolumeSource,
+    KeyToPath,
+    PersistentVolumeClaimVolumeSource,
+)
 from knarr.resources.quantity import parse_quantity
 from knarr.resources.serving.podspec import Container, Volume, VolumeMount, VolumeProjection
 
@@ -125,26 +129,25 @@ def _gate_errors(volume: Volume, features: Features) -> list[FieldError]:
             refused.append(path)
         else:
             errors.append(unsupported(path))
-    if volume.persistent_volume_claim is not None:
-        if features.disabled(flags.PERSISTENT_VOLUME_CLAIM):
-            refused.append("persistentVolumeClaim")
-        else:
-            errors.append(unsupported("persistentVolumeClaim"))
+    claim = volume.persistent_volume_claim
+    if claim is not None and features.disabled(flags.PERSISTENT_VOLUME_CLAIM):
+        refused.append("persistentVolumeClaim")
     return [*errors, disallowed(*refused)] if refused else errors
 
 
-def _claim_errors(claim: Any, features: Features) -> list[FieldError]:
+def _claim_errors(
+    claim: PersistentVolumeClaimVolumeSource | None, features: Features
+) -> list[FieldError]:
     if claim is None:
         return []
-    fields = claim if isinstance(claim, Mapping) else {}
-    name = fields.get("claimName", "")
+    name = claim.claim_name
     errors = []
     if not features.enabled(flags.PERSISTENT_VOLUME_CLAIM):
         text = (
             f"Persistent volume claim support is disabled, but found persistent volume claim {name}"
         )
         errors.append(FieldError(message=text, paths=()))
-    if not fields.get("readOnly") and not features.enabled(flags.PERSISTENT_VOLUME_WRITE):
+    if not claim.read_only and not features.enabled(flags.PERSISTENT_VOLUME_WRITE):
         text = (
             f"Persistent volume write support is disabled, but found persistent volume claim {name} "
             "that is not read-only"
@@ -259,7 +262,7 @@ def _read_only_errors(mount: VolumeMount, volume: Volume | None) -> list[FieldEr
     if not writable and not mount.read_only:
         text = "volume mount should be readOnly for this type of volume"
         errors.append(FieldError(message=text, paths=("readOnly",)))
-    if isinstance(claim, Mapping) and claim.get("readOnly") and not mount.read_only:
+    if claim is not None and claim.read_only and not mount.read_only:
         text = "volume is readOnly but volume mount is not"
         errors.append(FieldError(message=text, paths=("readOnly",)))
     return errors

@@ -1,13 +1,14 @@
 """Decides where a Pod runs; pure. The texts are kube-scheduler's."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from knarr.resources.core.container import Container
-from knarr.resources.core.node import Node
+from knarr.resources.core.node import Node, Taint
 from knarr.resources.core.pod import Pod
 from knarr.resources.quantity import parse_quantity
+from knarr.workloads.scheduler.taints import taint_obstacle, tolerates
 
 PODS = "pods"
 Amounts = Mapping[str, int]
@@ -62,12 +63,15 @@ def _is_ready(node: Node) -> bool:
     return any(item.type == "Ready" and item.status == "True" for item in conditions)
 
 
-def _obstacles(node: Node, requests: Amounts, used: Amounts) -> list[str]:
+def _obstacles(pod: Pod, node: Node, requests: Amounts, used: Amounts) -> list[str]:
     """Why a Pod cannot go to a node; empty when it can."""
-    if node.spec is not None and node.spec.unschedulable:
+    if node.spec is not None and node.spec.unschedulable and not _tolerates_cordon(pod):
         return ["node(s) were unschedulable"]
     if node.deleting or not _is_ready(node):
         return ["node(s) were not ready"]
+    tainted = taint_obstacle(pod, node)
+    if tainted:
+        return [tainted]
     allocatable = amounts_of(node.status.allocatable if node.status else None)
     short = [
         name
@@ -80,25 +84,45 @@ def _obstacles(node: Node, requests: Amounts, used: Amounts) -> list[str]:
     return ["Too many pods" if name == PODS else f"Insufficient {name}" for name in short]
 
 
-def plan_placement(pod: Pod, nodes: Iterable[Node], used: Mapping[str, Amounts]) -> Placement:
+def _tolerates_cordon(pod: Pod) -> bool:
+    cordon = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+    return any(tolerates(item, cordon) for item in (pod.spec.tolerations if pod.spec else ()))
+
+
+def plan_placement(
+    pod: Pod,
+    nodes: Iterable[Node],
+    used: Mapping[str, Amounts],
+    *,
+    obstacle: str = "",
+    node_obstacle: Callable[[Node], str] = lambda _: "",
+) -> Placement:
     """The first node that has room.
 
     Args:
         pod: not bound.
         nodes: all there are.
         used: by node name, what the Pods bound to it set aside.
+        obstacle: why no node will do, whatever its room; empty when nothing is in the way.
+        node_obstacle: why one node will not do; empty when it will.
     """
     requests = requests_of(pod)
     reasons: Counter[str] = Counter()
     total = 0
     for node in nodes:
         total += 1
-        obstacles = _obstacles(node, requests, used.get(node.metadata.name, {}))
+        if obstacle:
+            continue
+        obstacles = _obstacles(pod, node, requests, used.get(node.metadata.name, {}))
+        if not obstacles:
+            obstacles = [text for text in (node_obstacle(node),) if text]
         if not obstacles:
             return Placement(node.metadata.name)
         reasons.update(obstacles)
     if not total:
         return Placement("", "no nodes available to schedule pods")
+    if obstacle:
+        return Placement("", f"0/{total} nodes are available: {obstacle}.")
     listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return Placement("", f"0/{total} nodes are available: {listed}.")
 

@@ -11,7 +11,7 @@ from knarr.kube.cache import Change
 from knarr.kube.client import Client
 from knarr.kube.controller import DONE, Result
 from knarr.kube.events import EventRecorder
-from knarr.kube.handlers import Add
+from knarr.kube.handlers import Add, label_value
 from knarr.kube.informer import Informer
 from knarr.meta.errors import NotFound, StatusError
 from knarr.meta.objects import Key
@@ -20,8 +20,11 @@ from knarr.resources.core.pod import POD, Pod, PodStatus
 from knarr.resources.core.references import Condition
 from knarr.workloads import pods as pods_of
 from knarr.workloads.conditions import put
+from knarr.workloads.scheduler.claims import ClaimsOfPods
 from knarr.workloads.scheduler.plan import NodeLoad, plan_placement, requests_of
+from knarr.workloads.volumes.claims import BY_CLAIM, claim_keys
 
+SCHEDULER = "default-scheduler"
 UNBOUND = "unbound"
 """Name of the index of Pods that wait for a node; all are filed under the same value."""
 
@@ -32,7 +35,12 @@ def unbound(pod: Pod) -> tuple[str, ...]:
 
 
 def _waits(pod: Pod) -> bool:
-    return not pods_of.node_of(pod) and pods_of.is_active(pod)
+    return _is_ours(pod) and not pods_of.node_of(pod) and pods_of.is_active(pod)
+
+
+def _is_ours(pod: Pod) -> bool:
+    """Whether no other scheduler is asked for."""
+    return pod.spec is None or pod.spec.scheduler_name in ("", SCHEDULER)
 
 
 class SchedulerReconciler:
@@ -43,6 +51,7 @@ class SchedulerReconciler:
         client: Client,
         pods: Informer[Pod],
         nodes: Informer[Node],
+        claims: ClaimsOfPods,
         *,
         clock: Clock,
         recorder: EventRecorder,
@@ -50,10 +59,12 @@ class SchedulerReconciler:
         self._client = client
         self._pods = pods
         self._nodes = nodes
+        self._claims = claims
         self._clock = clock
         self._recorder = recorder
         self._load = NodeLoad()
         pods.add_index(UNBOUND, unbound)
+        pods.add_index(BY_CLAIM, claim_keys)
 
     def watch(self, add: Add) -> None:
         """Follow Pods and nodes: new Pods at once, waiting ones when room may have appeared."""
@@ -69,8 +80,17 @@ class SchedulerReconciler:
             if change.old is None or change.new is None or _room(change.old) != _room(change.new):
                 self._retry_all(add)
 
+        def claim_changed(key: Key) -> None:
+            for pod in self._users(key.namespace, key.name):
+                if _waits(pod):
+                    add(pod.key)
+
         self._pods.add_handler(pod_changed)
         self._nodes.add_handler(node_changed)
+        self._claims.watch(claim_changed)
+
+    def _users(self, namespace: str, claim: str) -> tuple[Pod, ...]:
+        return self._pods.by_index(BY_CLAIM, label_value(namespace, claim))
 
     def _account(self, pod: Pod, *, gone: bool) -> bool:
         """Update the load; whether room appeared."""
@@ -81,15 +101,24 @@ class SchedulerReconciler:
         return False
 
     def _retry_all(self, add: Add) -> None:
-        for key in self._pods.keys_by_index(UNBOUND, UNBOUND):
-            add(key)
+        """Room may have appeared: the most important Pods are tried first, then the oldest."""
+        waiting = self._pods.by_index(UNBOUND, UNBOUND)
+        for pod in sorted(waiting, key=_rank):
+            add(pod.key)
 
     async def reconcile(self, key: Key) -> Result:
         """Bind one Pod, or write why it cannot be."""
         pod = self._pods.get(key)
         if pod is None or not _waits(pod):
             return DONE
-        placement = plan_placement(pod, self._nodes.list(), self._load.used)
+        namespace = pod.metadata.namespace
+        placement = plan_placement(
+            pod,
+            self._nodes.list(),
+            self._load.used,
+            obstacle=self._claims.obstacle(pod, lambda name: self._users(namespace, name)),
+            node_obstacle=lambda node: self._claims.node_obstacle(pod, node),
+        )
         if placement.node:
             await self._bind(pod, placement.node)
         else:
@@ -144,6 +173,11 @@ class SchedulerReconciler:
         self._pods.observe(updated)
 
 
+def _rank(pod: Pod) -> tuple[object, ...]:
+    priority = (pod.spec.priority if pod.spec else None) or 0
+    return (-priority, pod.metadata.creation_timestamp or "", pod.key)
+
+
 def _room(node: Node) -> object:
     """What of a node decides about placement."""
     ready = [
@@ -151,5 +185,5 @@ def _room(node: Node) -> object:
         for item in (node.status.conditions if node.status else ())
         if item.type == "Ready"
     ]
-    blocked = node.spec.unschedulable if node.spec else False
+    blocked = (node.spec.unschedulable, node.spec.taints) if node.spec else (False, ())
     return ready, blocked, node.status.allocatable if node.status else None

@@ -1,0 +1,1 @@
+"""Arithmetic of ResourceQuota and LimitRange; pure."""
