@@ -236,3 +236,14 @@ async def test_watch_of_an_item_is_a_get(api):
     await api.post(CONFIG_MAPS, config_map("a"))
     answer = await api.get(f"{CONFIG_MAPS}/a", query={"watch": "true"})
     assert json.loads(answer.response.body)["kind"] == "ConfigMap"
+
+
+async def test_a_thousand_watchers_share_one_encoding(api):
+    await api.post(CONFIG_MAPS, config_map("before"))
+    version = (await api.get(CONFIG_MAPS)).json["metadata"]["resourceVersion"]
+    watches = [await api.watch(CONFIG_MAPS, resourceVersion=version) for _ in range(1_000)]
+    await api.post(CONFIG_MAPS, config_map("after"))
+    lines = [line for watch in watches for line in await watch.response.stream.next_chunks()]
+    assert len(lines) == 1_000
+    assert len({id(line) for line in lines}) == 1
+    assert b'"name":"after"' in lines[0]
