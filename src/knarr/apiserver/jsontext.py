@@ -198,25 +198,31 @@ class _Builder:
 
     def _mapping(self, node: Any, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
+        merged: dict[str, Any] | None = None
         for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge" and key_node.value == "<<":
-                self._merge(merged, value_node, depth)
+            if key_node.tag == "tag:yaml.org,2002:merge" and merged is None:
+                merged = self._merged(value_node, depth)
                 continue
             key = self.build(key_node, depth + 1)
             name = _key_text(key, key_node.start_mark.line + 1)
             if name in result:
                 raise ValueError(f"duplicate field {name!r}, line {key_node.start_mark.line + 1}")
             result[name] = self.build(value_node, depth + 1)
-        return merged | result if merged else result
+        if merged is None:
+            return result
+        if "<<" in result:
+            raise _YamlProblem(f"duplicate field '<<', line {node.start_mark.line + 1}")
+        return merged | result
 
-    def _merge(self, merged: dict[str, Any], node: Any, depth: int) -> None:
+    def _merged(self, node: Any, depth: int) -> dict[str, Any]:
         """What ``<<`` brings in: earlier maps win over later ones, and what is written out over all."""
+        merged: dict[str, Any] = {}
         for source in node.value if isinstance(node, self._yaml.SequenceNode) else [node]:
             if not isinstance(source, self._yaml.MappingNode):
                 raise _YamlProblem(f"only maps can be merged, line {source.start_mark.line + 1}")
             for name, value in self.build(source, depth + 1).items():
                 merged.setdefault(name, value)
+        return merged
 
     @staticmethod
     def _check_tag(node: Any, expected: str) -> None:

@@ -17,6 +17,7 @@ from knarr.store.records import Page
 from knarr.store.store import Store
 
 _MAX_RV_DIGITS = 18
+_POSITION_FORMAT = "meta.k8s.io/v1"
 
 
 def parse_version(text: str) -> int | None:
@@ -92,6 +93,8 @@ class Reader:
         collection = route.served.collection
         limit = request.integer("limit", 0) or 0
         at, start = self._position(request)
+        if start is not None and at is not None and at > self._store.assigned_rv:
+            raise _ExpiredContinue(self._store.visible_rv(collection), start)
         if selection.never:
             return Page(self._store.visible_rv(collection), [])
         if selection.name is not None:
@@ -137,10 +140,13 @@ class Reader:
                 raise BadRequest("specifying resource version is not allowed when using continue")
             position = decode_token(token)
             try:
-                at, start = int(position["rv"]), position["start"]
-                return at, Key(*start.split("/", 1))
+                known = position["v"] == _POSITION_FORMAT
+                at, start = parse_version(str(position["rv"])), position["start"]
+                if known and at:
+                    return at, Key(*start.split("/", 1))
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise BadRequest("continue key is not valid: it is incomplete") from None
+                pass
+            raise BadRequest("continue key is not valid: it was not made by this server")
         if match not in ("", "Exact", "NotOlderThan"):
             raise _invalid_match(f'Unsupported value: "{match}"')
         if match and not version:
@@ -216,7 +222,7 @@ def continue_of(error: Exception) -> str:
 
 def _continue_token(rv: int, start: Key) -> str:
     return encode_token(
-        {"v": "meta.k8s.io/v1", "rv": rv, "start": f"{start.namespace}/{start.name}"}
+        {"v": _POSITION_FORMAT, "rv": rv, "start": f"{start.namespace}/{start.name}"}
     )
 
 

@@ -1,7 +1,7 @@
 """Label and field selectors (Kubernetes ``apimachinery/pkg/labels``, ``pkg/fields``).
 
-Label syntax: ``a=b a==b a!=b a in (x,y) a notin (x) a !a``, comma means AND. As in Kubernetes ``!=`` and
-``notin`` also match objects that lack the label. Field syntax: ``=``, ``==``, ``!=``.
+Label syntax: ``a=b a==b a!=b a in (x,y) a notin (x) a !a a>1 a<1``, comma means AND. As in Kubernetes ``!=``
+and ``notin`` also match objects that lack the label. Field syntax: ``=``, ``==``, ``!=``.
 """
 
 import re
@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from knarr.meta.errors import BadRequest
+from knarr.meta.qualified import label_value_problems, qualified_name_problems
 
-Operator = Literal["in", "notin", "exists", "absent"]
+Operator = Literal["in", "notin", "exists", "absent", "above", "below"]
 
-_SET = re.compile(r"^(?P<key>[^\s!=,()]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
-_EQUAL = re.compile(r"^(?P<key>[^\s!=,()]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s!=,()]*)$")
-_BARE = re.compile(r"^(?P<not>!?)\s*(?P<key>[^\s!=,()]+)$")
+_SET = re.compile(r"(?P<key>[^\s!=,()<>]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
+_EQUAL = re.compile(r"(?P<key>[^\s!=,()<>]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s!=,()<>]*)")
+_COMPARED = re.compile(r"(?P<key>[^\s!=,()<>]+)\s*(?P<op>[<>])\s*(?P<value>[^\s!=,()<>]*)")
+_BARE = re.compile(r"(?P<not>!?)\s*(?P<key>[^\s!=,()<>]+)")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FIELD = re.compile(r"^(?P<key>[^=!]+?)(?P<op>==|=|!=)(?P<value>.*)$")
 
 
@@ -39,6 +42,14 @@ class Requirement:
                 return present
             case "absent":
                 return not present
+            case "above" | "below":
+                return present and self._is_beyond(labels[self.key])
+
+    def _is_beyond(self, value: str) -> bool:
+        if not _INTEGER.fullmatch(value):
+            return False
+        (bound,) = self.values
+        return int(value) > int(bound) if self.operator == "above" else int(value) < int(bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +90,33 @@ def parse_label_selector(text: str) -> LabelSelector:
 
 
 def _parse_requirement(term: str) -> Requirement:
-    if match := _SET.match(term):
+    requirement = _requirement(term)
+    if requirement is None:
+        raise BadRequest(f"unable to parse requirement: {term!r}")
+    problems = [f"key: {text}" for text in qualified_name_problems(requirement.key)]
+    for value in sorted(requirement.values):
+        problems += [f"values[{value}]: {text}" for text in label_value_problems(value)]
+        if requirement.operator in ("above", "below") and not _INTEGER.fullmatch(value):
+            problems.append("for 'Gt', 'Lt' operators, the value must be an integer")
+    if problems:
+        raise BadRequest(f"unable to parse requirement: {term!r}: {'; '.join(problems)}")
+    return requirement
+
+
+def _requirement(term: str) -> Requirement | None:
+    if match := _SET.fullmatch(term):
         values = frozenset(value.strip() for value in match["values"].split(","))
         return Requirement(match["key"], "in" if match["op"] == "in" else "notin", values)
-    if match := _EQUAL.match(term):
+    if match := _EQUAL.fullmatch(term):
         return Requirement(
             match["key"], "notin" if match["op"] == "!=" else "in", frozenset({match["value"]})
         )
-    if match := _BARE.match(term):
+    if match := _COMPARED.fullmatch(term):
+        operator: Operator = "above" if match["op"] == ">" else "below"
+        return Requirement(match["key"], operator, frozenset({match["value"]}))
+    if match := _BARE.fullmatch(term):
         return Requirement(match["key"], "absent" if match["not"] else "exists")
-    raise BadRequest(f"unable to parse requirement: {term!r}")
+    return None
 
 
 def selector_from_labels(labels: Mapping[str, str]) -> LabelSelector:

@@ -122,7 +122,9 @@ class _Merge:
         return _MERGE_KEYS.get((message, name)) if message else None
 
     def _items(self, old: list[Any], patch: list[Any], key: str, message: str | None) -> list[Any]:
-        if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
+        if not all(isinstance(item, dict) for item in patch):
+            raise BadRequest(f"an item of a list that is merged by {key!r} is not an object")
+        if any(item.get(_PATCH) == "replace" for item in patch):
             return [_without_directives(item) for item in patch if set(item) - {_PATCH}]
         result = list(old)
         fresh: list[Any] = []

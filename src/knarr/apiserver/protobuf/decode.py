@@ -6,12 +6,13 @@ kind), field 2 the encoded object. Values that Go leaves out of JSON when empty 
 
 import base64
 import datetime as dt
-import json
+import math
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from knarr.apiserver.jsontext import parse_json
 from knarr.apiserver.protobuf.wire import WireField, WireTable
 from knarr.kits.clock import format_micro_timestamp, format_timestamp
 from knarr.meta.errors import BadRequest, UnsupportedMediaType
@@ -116,8 +117,9 @@ def _signed(value: Any) -> int:
 
 def _float(value: Any) -> float:
     """A number as Go writes it to JSON: whole ones without a fraction."""
-    number = float(value)
-    return int(number) if number.is_integer() and abs(number) < 1e21 else number
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise ValueError("expected a finite double")
+    return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
 def _timestamp(data: Any) -> dt.datetime | None:
@@ -146,12 +148,12 @@ def _int_or_string(data: Any) -> Any:
 
 def _raw(data: Any) -> Any:
     text = dict(_split(_bytes(data))).get(1)
-    return json.loads(_bytes(text)) if text else _ABSENT
+    return parse_json(_bytes(text)) if text else _ABSENT
 
 
 _SCALARS: dict[str, Callable[[Any], Any]] = {
     "string": _text,
-    "bool": bool,
+    "bool": lambda data: bool(_signed(data)),
     "int32": _signed,
     "int64": _signed,
     "float64": _float,
@@ -187,14 +189,15 @@ class _Reader:
         if field.shape == "map":
             parts = dict(_split(_bytes(value)))
             inner = self._value(field.type, parts.get(2, _ZERO.get(field.type, b"")), depth)
-            result.setdefault(field.name, {})[_text(parts.get(1, b""))] = inner
+            name = _text(parts.get(1, b""))
+            result.setdefault(field.name, {})[name] = None if inner is _ABSENT else inner
             return
         decoded = self._value(field.type, value, depth)
         if field.inline:
             if isinstance(decoded, dict):
                 result.update(decoded)
         elif field.shape == "rep":
-            result.setdefault(field.name, []).append(decoded)
+            result.setdefault(field.name, []).append(None if decoded is _ABSENT else decoded)
         elif decoded is not _ABSENT and _worth_keeping(field, decoded):
             result[field.name] = decoded
 
