@@ -92,9 +92,16 @@ class HostCheck:
             )
         if not origin or origin in self._origins:
             return
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
+        if not _same_origin(origin, host):
             raise Forbidden(f"requests from the origin {origin!r} are not allowed")
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _host_name(host: str) -> str:

@@ -58,7 +58,15 @@ def parse_options(document: dict[str, Any], request: ApiRequest) -> DeleteOption
         raise BadRequest(f"DeleteOptions: {error}") from None
     orphan = sent.orphan_dependents
     policy = sent.propagation_policy or request.text("propagationPolicy")
-    if orphan is not None and not policy:
+    if orphan is not None and policy:
+        message = "Invalid value: orphanDependents and propagationPolicy cannot be both set"
+        raise Invalid(
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: {message}',
+            causes=[
+                Cause(reason="FieldValueInvalid", message=message, field="propagationPolicy")
+            ],
+        )
+    if orphan is not None:
         policy = "Orphan" if orphan else "Background"
     if policy not in ("", "Background", "Foreground", "Orphan"):
         cause = Cause(reason="FieldValueNotSupported", message=policy, field="propagationPolicy")
