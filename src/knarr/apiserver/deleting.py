@@ -62,9 +62,7 @@ def parse_options(document: dict[str, Any], request: ApiRequest) -> DeleteOption
         message = "Invalid value: orphanDependents and propagationPolicy cannot be both set"
         raise Invalid(
             f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: {message}',
-            causes=[
-                Cause(reason="FieldValueInvalid", message=message, field="propagationPolicy")
-            ],
+            causes=[Cause(reason="FieldValueInvalid", message=message, field="propagationPolicy")],
         )
     if orphan is not None:
         policy = "Orphan" if orphan else "Background"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.web_request import BaseRequest
 
 FIRST_REQUEST_S = 10.0
@@ -37,6 +37,8 @@ class BoundedServer(web.Server):
 
     async def _serve(self, http: BaseRequest) -> web.StreamResponse:
         self._silent.discard(http.protocol)
+        if http.version < HttpVersion10:
+            return web.Response(status=505, text="this server speaks HTTP/1.1\n")
         return await self._answer(http)
 
     def __call__(self) -> web.RequestHandler:
