@@ -122,6 +122,18 @@ class Quota(Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Decides what only the object itself shows: whether its sender may write it."""
+
+    def check(self, served: Served, subject: Any, request: ApiRequest, old: Any | None) -> None:
+        """Look at a valid object before it is stored.
+
+        Raises:
+            StatusError: its sender may not write it.
+        """
+        ...
+
+
 class Admissions:
     """Runs the kinds' own rules and the namespace's, and asks webhooks.
 
@@ -131,6 +143,7 @@ class Admissions:
         allocators: by collection, in order.
         hooks: webhooks, None without.
         quota: None without.
+        guard: None to let everybody write what was authorized by its name alone.
     """
 
     def __init__(
@@ -141,6 +154,7 @@ class Admissions:
         *,
         hooks: Hooks | None = None,
         quota: Quota | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -148,6 +162,7 @@ class Admissions:
         self._allocators = allocators or {}
         self._hooks = hooks
         self._quota = quota
+        self._guard = guard
 
     def now(self) -> str:
         """The time as objects carry it."""
@@ -224,6 +239,8 @@ class Admissions:
                 f"{format_field_errors(errors)}"
             )
         _refuse_invalid(case.served, subject, errors)
+        if self._guard is not None and not case.subresource:
+            self._guard.check(case.served, subject, case.request, case.old)
         if self._quota is not None and not case.subresource:
             self._quota.check(case.served, subject, case.old)
         return subject, [format_field_errors([each]) for each in found if each.level == "warning"]

@@ -9,16 +9,20 @@ from types import TracebackType
 from typing import Any, Self
 
 from knarr.apiserver.allocation import DEFAULT_SERVICE_CIDR
-from knarr.apiserver.auth import ADMIN, LOCAL_HOSTS, HostCheck, TokenAuthenticator
+from knarr.apiserver.auth import ADMIN, LOCAL_HOSTS, HostCheck
+from knarr.apiserver.authentication.credentials import Credentials
+from knarr.apiserver.authorization.bootstrap import ensure_default_access
 from knarr.apiserver.bootstrap import ensure_builtin_objects
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.http import HttpServer, TlsListener, UnixListener
 from knarr.apiserver.inprocess import InProcessTransport
+from knarr.apiserver.kubernetesservice import ensure_kubernetes_service
 from knarr.apiserver.openapi import Schema
 from knarr.apiserver.pki import ensure_pki, write_kubeconfig
 from knarr.apiserver.podlogs import PodLogs
 from knarr.apiserver.streams.node import PodStreams
 from knarr.kits.clock import Clock
+from knarr.kube.client import Client
 from knarr.resources.kind import Kind
 from knarr.store.store import Store
 
@@ -34,6 +38,7 @@ class ApiServerSettings:
         socket: of the Unix listener, None for none.
         extra_hosts: names by which clients may reach the server besides the local ones.
         service_cidr: IPv4 network of the Services' cluster IPs.
+        pod_api_endpoint: address and port at which pods reach the API, None when they do not.
     """
 
     pki_directory: Path
@@ -43,6 +48,7 @@ class ApiServerSettings:
     socket: Path | None = None
     extra_hosts: tuple[str, ...] = ()
     service_cidr: str = DEFAULT_SERVICE_CIDR
+    pod_api_endpoint: tuple[str, int] | None = None
 
 
 class ApiServer:
@@ -57,6 +63,9 @@ class ApiServer:
         streams: where sessions with Pods are opened, None to refuse them.
         schema: OpenAPI schemas of the kinds.
         ready: what ``/readyz`` says; controllers may start after the listeners.
+
+    Attributes:
+        credentials: ``credentials.issuer`` makes service account tokens once this is entered.
     """
 
     def __init__(  # noqa: PLR0913 - what a server is made from
@@ -75,6 +84,7 @@ class ApiServer:
         self._settings = settings
         self._clock = clock
         self._stack = AsyncExitStack()
+        self.credentials = Credentials(store, clock, rng)
         self.handler = Handler(
             store,
             kinds,
@@ -85,6 +95,7 @@ class ApiServer:
             schema=schema,
             ready=ready,
             service_cidr=settings.service_cidr,
+            credentials=self.credentials,
         )
         self.transport = InProcessTransport(self.handler, ADMIN)
         self.port = settings.port
@@ -99,13 +110,17 @@ class ApiServer:
         """
         settings = self._settings
         pki = ensure_pki(settings.pki_directory, self._clock, settings.extra_hosts)
+        self.credentials.load({pki.token: ADMIN}, pki.signing)
         await ensure_builtin_objects(self.transport)
+        client = Client(self.transport)
+        await ensure_default_access(client)
+        await ensure_kubernetes_service(client, settings.pod_api_endpoint)
         hosts = HostCheck((*LOCAL_HOSTS, settings.host, *settings.extra_hosts))
         tls = TlsListener(
             settings.host,
             settings.port,
             pki.server_context(),
-            TokenAuthenticator({pki.token: ADMIN}),
+            self.credentials,
             hosts,
         )
         unix = [UnixListener(settings.socket)] if settings.socket is not None else []

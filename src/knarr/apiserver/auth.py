@@ -1,23 +1,27 @@
-"""Who a request comes from, and whether it may come at all.
+"""Whether a request may come at all.
 
-There is one identity: the administrator of this machine's Knarr. Over TLS it is proved by a bearer
-token, over the Unix socket by the peer's uid. Requests that a web page could make a browser send (a
-foreign Host or Origin) are refused before anything else.
+Over the Unix socket the administrator is known by the peer's uid; over TLS everybody proves who they are
+(``authentication``). Requests that a web page could make a browser send (a foreign Host or Origin) are
+refused before anything else.
 """
 
-import hashlib
-import hmac
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from knarr.apiserver.authentication.names import (
+    ANONYMOUS_USER,
+    AUTHENTICATED,
+    MASTERS,
+    UNAUTHENTICATED,
+)
 from knarr.meta.errors import Forbidden, Unauthorized
 from knarr.resources.kind import UserInfo
 
-ADMIN = UserInfo("system:admin", ("system:masters", "system:authenticated"))
-ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
+ADMIN = UserInfo("system:admin", (MASTERS, AUTHENTICATED))
+ANONYMOUS = UserInfo(ANONYMOUS_USER, (UNAUTHENTICATED,))
 LOCAL_HOSTS = (
     "localhost",
     "127.0.0.1",
@@ -31,27 +35,9 @@ OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 _PEER = struct.Struct("3i")
 
 
-class TokenAuthenticator:
-    """Bearer tokens; only their digests are kept."""
-
-    def __init__(self, tokens: Mapping[str, UserInfo]) -> None:
-        self._users = [(_digest(token), user) for token, user in tokens.items()]
-
-    def authenticate(self, authorization: str) -> UserInfo | None:
-        """The user behind an Authorization header, None when it proves nobody."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            return None
-        presented = _digest(token.strip())
-        found = None
-        for digest, user in self._users:
-            if hmac.compare_digest(digest, presented):
-                found = user
-        return found
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+def is_open(path: str) -> bool:
+    """Whether a path is for everybody, whatever roles say: health and version."""
+    return path.rstrip("/") in OPEN_PATHS or path.startswith(("/livez/", "/readyz/"))
 
 
 def authorize_path(user: UserInfo | None, path: str) -> UserInfo:
@@ -62,7 +48,7 @@ def authorize_path(user: UserInfo | None, path: str) -> UserInfo:
     """
     if user is not None:
         return user
-    if path.rstrip("/") in OPEN_PATHS or path.startswith(("/livez/", "/readyz/")):
+    if is_open(path):
         return ANONYMOUS
     raise Unauthorized("Unauthorized")
 

@@ -15,11 +15,14 @@ GIT_VERSION = "v1.34.0+knarr"
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
-# Resources that are answered without being stored: (group, version, plural, kind).
+# Resources that are answered without being stored: (group, version, plural, kind, namespaced).
 REVIEWS = (
-    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False),
+    ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False),
+    ("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", True),
+    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False),
+    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False),
+    ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False),
 )
 
 _EVICTION = {"group": "policy", "version": "v1", "kind": "Eviction"}
@@ -53,6 +56,9 @@ def _subresources(served: Served) -> list[tuple[str, dict[str, str], list[str]]]
         result.append(("binding", _BINDING, ["create"]))
     if served.collection == "namespaces":
         result.append(("finalize", own, ["update"]))
+    if served.collection == "serviceaccounts":
+        token = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+        result.append(("token", token, ["create"]))
     return result
 
 
@@ -135,10 +141,10 @@ class Discovery:
             rows += _legacy_rows(served)
         rows += [
             {
-                "name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind,
-                "verbs": ["create"],
+                "name": plural, "singularName": kind.lower(), "namespaced": namespaced,
+                "kind": kind, "verbs": ["create"],
             }
-            for each_group, each_version, plural, kind in REVIEWS
+            for each_group, each_version, plural, kind, namespaced in REVIEWS
             if (each_group, each_version) == (group, version)
         ]  # fmt: skip
         return {
@@ -196,11 +202,11 @@ class Discovery:
             {
                 "resource": plural,
                 "responseKind": {"group": group, "version": version, "kind": kind},
-                "scope": "Cluster",
+                "scope": "Namespaced" if namespaced else "Cluster",
                 "singularResource": kind.lower(),
                 "verbs": ["create"],
             }
-            for each_group, each_version, plural, kind in REVIEWS
+            for each_group, each_version, plural, kind, namespaced in REVIEWS
             if (each_group, each_version) == (group, version)
         ]
         return rows

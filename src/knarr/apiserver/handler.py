@@ -10,11 +10,19 @@ import msgspec
 
 from knarr.apiserver.admission import Admissions
 from knarr.apiserver.allocation import DEFAULT_SERVICE_CIDR, ServiceAllocator
+from knarr.apiserver.auth import is_open
+from knarr.apiserver.authentication.credentials import Credentials
+from knarr.apiserver.authentication.names import MASTERS
+from knarr.apiserver.authentication.tokenrequests import TokenRequests
+from knarr.apiserver.authorization.attributes import attributes_of
+from knarr.apiserver.authorization.authorizer import Authorizer
+from knarr.apiserver.authorization.guard import WriteGuard
 from knarr.apiserver.bodies import BodyReader
 from knarr.apiserver.deleting import Deleter
 from knarr.apiserver.discovery import Discovery
 from knarr.apiserver.fieldtracking import FieldTracker
 from knarr.apiserver.openapi import OpenApi, Schema, version_2
+from knarr.apiserver.openid import answer_openid
 from knarr.apiserver.patching import Patcher
 from knarr.apiserver.podlogs import LogReader, PodLogs
 from knarr.apiserver.podverbs import PodVerbs
@@ -22,7 +30,7 @@ from knarr.apiserver.protobuf.wire import WireTables
 from knarr.apiserver.quota import ClaimLimiter, PodLimiter, PriorityResolver, QuotaChecker
 from knarr.apiserver.reading import Reader, continue_of
 from knarr.apiserver.request import ApiRequest, ApiResponse, error_response, text_response
-from knarr.apiserver.reviews import Reviews
+from knarr.apiserver.reviews import REVIEW_GROUPS, Reviews
 from knarr.apiserver.routing import (
     NoSuchCoreResource,
     NoSuchPath,
@@ -58,6 +66,10 @@ class Handler:
         streams: where sessions with Pods are opened; without it they are refused.
         schema: OpenAPI schemas of the kinds; without it they are opaque objects.
         service_cidr: IPv4 network of the Services' cluster IPs.
+        credentials: verifies and makes tokens; without it service accounts get none.
+
+    Attributes:
+        authorizer: who may do what; also for what stands before this handler.
     """
 
     def __init__(  # noqa: PLR0913 - what a server is made from
@@ -71,11 +83,14 @@ class Handler:
         streams: PodStreams | None = None,
         schema: Schema | None = None,
         service_cidr: str = DEFAULT_SERVICE_CIDR,
+        credentials: Credentials | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         tables = WireTables()
         bodies = BodyReader(tables)
         services = ServiceAllocator(store, rng, cidr=service_cidr)
+        self.authorizer = Authorizer(store)
+        self._credentials = credentials or Credentials(store, clock, rng)
         admissions = Admissions(
             store,
             clock,
@@ -85,6 +100,7 @@ class Handler:
                 "persistentvolumeclaims": (ClaimLimiter(store),),
             },
             quota=QuotaChecker(store),
+            guard=WriteGuard(self.authorizer),
         )
         schema = schema or _opaque
         tracker = FieldTracker(tables, schema, clock)
@@ -100,7 +116,8 @@ class Handler:
         self._sessions = PodSessions(store, streams) if streams is not None else None
         self._discovery = Discovery(self.registry, ready)
         self._openapi = OpenApi(self.registry, schema)
-        self._reviews = Reviews(bodies)
+        self._reviews = Reviews(bodies, self.authorizer, self._credentials)
+        self._tokens = TokenRequests(store, bodies, self._credentials, clock)
         self._rng = rng
         self._verbs = self._table()
 
@@ -121,6 +138,7 @@ class Handler:
             ("PUT", "scale"): self._scaler.update,
             ("PATCH", "scale"): self._scaler.patch,
             ("PUT", "finalize"): self._writer.update,
+            ("POST", "token"): self._tokens.create,
             ("POST", "eviction"): self._pods.evict,
             ("POST", "binding"): self._pods.bind,
         }
@@ -162,6 +180,8 @@ class Handler:
             NoSuchPath: nothing is served there.
         """
         segments = split_path(request.path)
+        if MASTERS not in request.user.groups and not is_open(request.path):
+            self.authorizer.check(request.user, attributes_of(request, segments))
         other = self._other_than_objects(segments, request)
         if other is not None:
             return other
@@ -180,14 +200,14 @@ class Handler:
             return version_2(request)
         if segments[:2] == ["openapi", "v3"]:
             return self._openapi.answer(segments, request)
+        if len(segments) > 3 and segments[1] in REVIEW_GROUPS:
+            return self._reviews.answer(segments, request)
         if len(segments) > 4 or (len(segments) > 2 and segments[0] == "api"):
             return None
-        review = self._reviews.answer(segments, request)
-        if review is not None:
-            return review
         if request.method not in ("GET", "HEAD"):
             return None
-        return self._discovery.answer(segments, request)
+        openid = answer_openid(segments, self._credentials)
+        return openid or self._discovery.answer(segments, request)
 
     def _verb(self, route: Route, request: ApiRequest) -> Verb:
         place = route.subresource or ("object" if route.name else "collection")
@@ -208,6 +228,8 @@ class Handler:
                 return route.served.collection == "namespaces"
             case "log" | "eviction" | "binding":
                 return route.served.collection == "pods"
+            case "token":
+                return route.served.collection == "serviceaccounts"
             case _:
                 return True
 

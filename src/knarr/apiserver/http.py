@@ -1,8 +1,8 @@
 """The HTTP shell: the only place that listens.
 
 Every listener comes out of ``HttpServer``, with limits on headers, bodies, time and connections.
-Two kinds exist: TLS on an address, where a bearer token proves the administrator, and a Unix socket,
-where the peer's uid does.
+Two kinds exist: TLS on an address, where a client certificate or a bearer token proves a user, and a Unix
+socket, where the peer's uid proves the administrator.
 """
 
 import asyncio
@@ -21,10 +21,12 @@ from aiohttp.web_request import BaseRequest
 
 from knarr.apiserver.auth import (
     HostCheck,
-    TokenAuthenticator,
     authenticate_peer,
     authorize_path,
 )
+from knarr.apiserver.authentication.credentials import Credentials
+from knarr.apiserver.authentication.impersonation import impersonate, impersonation_of
+from knarr.apiserver.authorization.authorizer import Authorizer
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.listening import BoundedServer, bind_unix
 from knarr.apiserver.request import ApiRequest, ApiResponse, Stream, error_response
@@ -32,7 +34,6 @@ from knarr.apiserver.streams.shell import MAX_PARAMETERS, serve_session, upgrade
 from knarr.apiserver.streams.upgrade import Session
 from knarr.meta.errors import (
     BadRequest,
-    Forbidden,
     KnarrError,
     StatusError,
     Timeout,
@@ -64,7 +65,7 @@ class TlsListener:
     host: str
     port: int
     context: ssl.SSLContext
-    tokens: TokenAuthenticator
+    credentials: Credentials
     hosts: HostCheck
 
 
@@ -175,6 +176,11 @@ class HttpServer:
         finally:
             await response.stream.close()
 
+    @property
+    def authorizer(self) -> Authorizer:
+        """Who may do what; impersonation is decided before there is a request."""
+        return self._handler.authorizer
+
     async def _take_over(self, http: BaseRequest, session: Session) -> web.StreamResponse:
         """Leave HTTP for as long as a session runs."""
         if self._sessions >= _MAX_SESSIONS:
@@ -224,11 +230,17 @@ class _Gate:
         """
         raise NotImplementedError
 
+    def _acting_as(self, http: BaseRequest, sender: UserInfo) -> UserInfo:
+        wanted = impersonation_of(http.headers.items())
+        if wanted is None:
+            return sender
+        return impersonate(self._server.authorizer, sender, wanted)
+
     async def answer(self, http: BaseRequest) -> web.StreamResponse:
         """One request."""
         try:
             path, query = _target(http)
-            user = self.identify(http, path)
+            user = self._acting_as(http, self.identify(http, path))
             request = await _read(http, path, query, user)
         except StatusError as error:
             return await self._server.respond(http, error_response(error))
@@ -244,7 +256,10 @@ class _TlsGate(_Gate):
     def identify(self, http: BaseRequest, path: str) -> UserInfo:
         headers = http.headers
         self._listener.hosts.check(headers.get("Host", ""), headers.get("Origin", ""))
-        user = self._listener.tokens.authenticate(headers.get("Authorization", ""))
+        certificate = http.transport.get_extra_info("peercert") if http.transport else None
+        user = self._listener.credentials.authenticate(
+            headers.get("Authorization", ""), certificate
+        )
         return authorize_path(user, path)
 
 
@@ -273,8 +288,6 @@ def _target(http: BaseRequest) -> tuple[str, dict[str, str]]:
 
 async def _read(http: BaseRequest, path: str, query: dict[str, str], user: UserInfo) -> ApiRequest:
     headers = http.headers
-    if any(name.lower().startswith("impersonate-") for name in headers):
-        raise Forbidden("impersonation is not offered by this version of Knarr")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("compressed request bodies are not accepted")
     return ApiRequest(

@@ -1,4 +1,4 @@
-"""The server's own certificate authority, certificate and administrator's token.
+"""The server's own certificate authority, certificate, administrator's token and keys for tokens.
 
 Made once and kept under ``<data>/pki``; the leaf is renewed at start when it nears its end or its names
 change. ``cryptography`` is imported only while something is made, so a usual start stays small. Strict
@@ -8,7 +8,6 @@ verifiers (Python 3.13) want basicConstraints, keyUsage and both key identifiers
 import base64
 import datetime as dt
 import ipaddress
-import os
 import secrets
 import ssl
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from knarr.apiserver.authentication.signing import SigningKeys, ensure_signing_keys
+from knarr.apiserver.files import write_atomically
 from knarr.kits.clock import Clock, format_timestamp, parse_timestamp
 
 _CA_LIFE = dt.timedelta(days=3650)
@@ -47,19 +48,23 @@ class Pki:
     Attributes:
         ca_pem: the CA's certificate.
         token: of the administrator.
+        signing: the keys of service account tokens.
     """
 
     certificate: Path
     key: Path
     ca_pem: str
     token: str
+    signing: SigningKeys
 
     def server_context(self) -> ssl.SSLContext:
-        """The TLS context of the listener."""
+        """The TLS context of the listeners; a client may show a certificate, which must then be the CA's."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(self.certificate, self.key)
+        context.load_verify_locations(cadata=self.ca_pem)
+        context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
 
@@ -73,6 +78,7 @@ def ensure_pki(directory: Path, clock: Clock, extra_hosts: Sequence[str] = ()) -
 
     Raises:
         OSError: the directory cannot be read or written.
+        SigningKeyUnusable: the keys of service account tokens are damaged.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
@@ -86,12 +92,13 @@ def ensure_pki(directory: Path, clock: Clock, extra_hosts: Sequence[str] = ()) -
     if not _leaf_is_current(directory, hosts, now):
         _make_leaf(directory, hosts, now)
     if not token_file.exists():
-        _write(token_file, secrets.token_urlsafe(32).encode(), 0o600)
+        write_atomically(token_file, secrets.token_urlsafe(32).encode(), 0o600)
     return Pki(
         certificate=directory / "server.crt",
         key=directory / "server.key",
         ca_pem=ca_certificate.read_text(),
         token=token_file.read_text().strip(),
+        signing=ensure_signing_keys(directory),
     )
 
 
@@ -153,7 +160,7 @@ def _make_leaf(directory: Path, hosts: tuple[str, ...], now: dt.datetime) -> Non
     )
     _store_pair(builder, key, ca_key, directory / "server.crt", directory / "server.key")
     issued = _Issued(hosts, format_timestamp(now + _LEAF_LIFE))
-    _write(directory / "server.json", msgspec.json.encode(issued), 0o644)
+    write_atomically(directory / "server.json", msgspec.json.encode(issued), 0o644)
 
 
 def _name(common: str) -> Any:
@@ -215,25 +222,13 @@ def _store_pair(builder: Any, key: Any, signer: Any, certificate: Path, key_file
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    _write(key_file, private, 0o600)
-    _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file in one step; a crash leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomically(key_file, private, 0o600)
+    write_atomically(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def write_kubeconfig(path: Path, pki: Pki, *, host: str, port: int) -> None:
     """A kubeconfig for the administrator; context ``knarr``, readable by the owner only."""
-    _write(path, format_kubeconfig(pki, host=host, port=port).encode(), 0o600)
+    write_atomically(path, format_kubeconfig(pki, host=host, port=port).encode(), 0o600)
 
 
 def format_kubeconfig(pki: Pki, *, host: str, port: int) -> str:

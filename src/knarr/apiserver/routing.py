@@ -7,7 +7,7 @@ from knarr.apiserver.served import Registry, Served
 from knarr.meta.errors import BadRequest, KnarrError
 from knarr.meta.objects import Key
 
-_NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 
 
 class NoSuchPath(KnarrError):
@@ -59,7 +59,7 @@ def find_route(registry: Registry, segments: list[str]) -> Route:
     else:
         group, version, rest = segments[1], segments[2], segments[3:]
     namespace = ""
-    if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in _NAMESPACE_SUBRESOURCES:
+    if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
     served = registry.find(group, version, rest[0])
     if served is None or len(rest) > 3 or (namespace and not served.kind.namespaced):

@@ -26,6 +26,8 @@ from knarr.resources.events.event import EVENTS_EVENT
 from knarr.resources.kind import Kind
 from knarr.resources.networking.ingress import INGRESS
 from knarr.resources.policy.poddisruptionbudget import POD_DISRUPTION_BUDGET
+from knarr.resources.rbac.binding import CLUSTER_ROLE_BINDING, ROLE_BINDING
+from knarr.resources.rbac.role import CLUSTER_ROLE, ROLE
 from knarr.resources.scheduling.priorityclass import PRIORITY_CLASS
 from knarr.resources.serving.configuration import CONFIGURATION
 from knarr.resources.serving.revision import REVISION
@@ -57,6 +59,10 @@ KINDS: tuple[Kind[Any], ...] = (
     POD_DISRUPTION_BUDGET,
     PRIORITY_CLASS,
     STORAGE_CLASS,
+    CLUSTER_ROLE_BINDING,
+    CLUSTER_ROLE,
+    ROLE_BINDING,
+    ROLE,
     CONFIGURATION,
     REVISION,
     ROUTE,

@@ -19,11 +19,16 @@ Operation = Literal["CREATE", "UPDATE", "DELETE"]
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
-    """Who sends a request."""
+    """Who sends a request.
+
+    Attributes:
+        extra: what else is known of them, such as the Pod that a token is bound to; shown to those who ask.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 class ConfigData(dict[str, Mapping[str, str]]):

@@ -331,7 +331,9 @@ async def test_reviews(api):
     )
     assert may.json["status"]["allowed"] is True
     assert may.json["spec"]["resourceAttributes"]["verb"] == "get"
-    rules = await api.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {})
+    rules = await api.post(
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {"spec": {"namespace": "default"}}
+    )
     assert rules.json["status"]["resourceRules"][0]["verbs"] == ["*"]
     assert (await api.get("/apis/authentication.k8s.io/v1/selfsubjectreviews")).status == 405
     wrong = await api.post(

@@ -13,6 +13,7 @@ from knarr.resources.kind import Admission, Column, Kind
 from knarr.resources.metadata import metadata_errors
 
 LIMIT_BYTES = 1024 * 1024
+SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105 - the name of a type
 _REQUIRED_KEYS = {
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
     "kubernetes.io/dockercfg": (".dockercfg",),

@@ -1,0 +1,1 @@
+"""Who sends a request: the administrator, holders of client certificates, service accounts."""

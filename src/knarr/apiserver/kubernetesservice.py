@@ -1,0 +1,98 @@
+"""The Service ``kubernetes`` in ``default``, by which pods know this server, and where it leads."""
+
+from msgspec.structs import replace
+
+from knarr.kube.client import Client
+from knarr.meta.errors import NotFound
+from knarr.meta.objects import Key, ObjectMeta
+from knarr.resources.core.endpoints import (
+    ENDPOINTS,
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSubset,
+)
+from knarr.resources.core.service import SERVICE, Service, ServicePort, ServiceSpec
+from knarr.resources.discovery.endpointslice import (
+    ENDPOINT_SLICE,
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointSlice,
+    SlicePort,
+)
+
+KUBERNETES = Key("default", "kubernetes")
+_HTTPS = "https"
+
+
+async def ensure_kubernetes_service(client: Client, endpoint: tuple[str, int] | None) -> None:
+    """Make the Service ``kubernetes`` exist, and lead to where pods reach this server.
+
+    Args:
+        client: of the administrator.
+        endpoint: address and port; None when pods cannot reach this server.
+
+    Raises:
+        StatusError: the API refused.
+    """
+    metadata = ObjectMeta(
+        name=KUBERNETES.name,
+        namespace=KUBERNETES.namespace,
+        labels={"component": "apiserver", "provider": "kubernetes"},
+    )
+    target = endpoint[1] if endpoint is not None else 443
+    port = ServicePort(name=_HTTPS, port=443, protocol="TCP", target_port=target)
+    service = Service(metadata=metadata, spec=ServiceSpec(type="ClusterIP", ports=(port,)))
+    try:
+        stored = await client.get(SERVICE, KUBERNETES)
+    except NotFound:
+        await client.create(SERVICE, service)
+    else:
+        if stored.spec is not None and stored.spec.ports != (port,):
+            await client.update(SERVICE, replace(stored, spec=replace(stored.spec, ports=(port,))))
+    await _ensure_endpoints(client, endpoint)
+    await _ensure_slice(client, endpoint)
+
+
+async def _ensure_endpoints(client: Client, endpoint: tuple[str, int] | None) -> None:
+    subsets: tuple[EndpointSubset, ...] = ()
+    if endpoint is not None:
+        address, number = endpoint
+        subset = EndpointSubset(
+            addresses=(EndpointAddress(ip=address),),
+            ports=(EndpointPort(name=_HTTPS, port=number, protocol="TCP"),),
+        )
+        subsets = (subset,)
+    # The slice is made here too: a mirror of these Endpoints would be a second one.
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    metadata = ObjectMeta(name=KUBERNETES.name, namespace=KUBERNETES.namespace, labels=labels)
+    try:
+        stored = await client.get(ENDPOINTS, KUBERNETES)
+    except NotFound:
+        await client.create(ENDPOINTS, Endpoints(metadata=metadata, subsets=subsets))
+    else:
+        if stored.subsets != subsets:
+            await client.update(ENDPOINTS, replace(stored, subsets=subsets))
+
+
+async def _ensure_slice(client: Client, endpoint: tuple[str, int] | None) -> None:
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[SlicePort, ...] = ()
+    if endpoint is not None:
+        address, number = endpoint
+        conditions = EndpointConditions(ready=True)
+        endpoints = (Endpoint(addresses=(address,), conditions=conditions),)
+        ports = (SlicePort(name=_HTTPS, protocol="TCP", port=number),)
+    labels = {SERVICE_NAME_LABEL: KUBERNETES.name}
+    metadata = ObjectMeta(name=KUBERNETES.name, namespace=KUBERNETES.namespace, labels=labels)
+    desired = EndpointSlice(
+        metadata=metadata, address_type="IPv4", endpoints=endpoints, ports=ports
+    )
+    try:
+        stored = await client.get(ENDPOINT_SLICE, KUBERNETES)
+    except NotFound:
+        await client.create(ENDPOINT_SLICE, desired)
+    else:
+        if (stored.endpoints, stored.ports) != (endpoints, ports):
+            await client.update(ENDPOINT_SLICE, replace(stored, endpoints=endpoints, ports=ports))
