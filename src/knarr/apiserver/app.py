@@ -13,6 +13,7 @@ from knarr.apiserver.auth import ADMIN, LOCAL_HOSTS, HostCheck
 from knarr.apiserver.authentication.credentials import Credentials
 from knarr.apiserver.authorization.bootstrap import ensure_default_access
 from knarr.apiserver.bootstrap import ensure_builtin_objects
+from knarr.apiserver.definitions import Definitions
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.http import HttpServer, TlsListener, UnixListener
 from knarr.apiserver.inprocess import InProcessTransport
@@ -98,6 +99,9 @@ class ApiServer:
             credentials=self.credentials,
         )
         self.transport = InProcessTransport(self.handler, ADMIN)
+        self._definitions = Definitions(
+            store, self.handler.registry, Client(self.transport), clock, rng, kinds
+        )
         self.port = settings.port
 
     async def __aenter__(self) -> Self:
@@ -125,6 +129,7 @@ class ApiServer:
         )
         unix = [UnixListener(settings.socket)] if settings.socket is not None else []
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._definitions)
             http = await stack.enter_async_context(HttpServer(self.handler, tls=[tls], unix=unix))
             self.port = http.ports[0]
             write_kubeconfig(settings.kubeconfig, pki, host=settings.host, port=self.port)

@@ -5,8 +5,9 @@ Sources: ``apiserver/pkg/registry/rest/delete.go`` (grace), ``registry/generic/r
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -174,10 +175,42 @@ def _terminating(served: Served, subject: Any) -> Any:
     return replace(subject, status=replace(subject.status, phase="Terminating"))
 
 
-class Deleter:
-    """Deletes objects and collections."""
+class DeletionRules(Protocol):
+    """What a kind's deletion means besides."""
 
-    def __init__(self, store: Store, bodies: BodyReader, reader: Reader, clock: Clock) -> None:
+    def deleted(self, subject: Any, now: str) -> Any:
+        """What the first DELETE makes of an object before its deletionTimestamp is set.
+
+        Args:
+            subject: not being deleted yet.
+            now: RFC 3339.
+
+        Raises:
+            Forbidden: it cannot be deleted.
+        """
+        ...
+
+
+class Deleter:
+    """Deletes objects and collections.
+
+    Args:
+        store: entered.
+        bodies: for DeleteOptions.
+        reader: for selections.
+        clock: for deletionTimestamps.
+        rules: by collection.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bodies: BodyReader,
+        reader: Reader,
+        clock: Clock,
+        rules: Mapping[str, DeletionRules] | None = None,
+    ) -> None:
+        self._rules = rules or {}
         self._store = store
         self._bodies = bodies
         self._reader = reader
@@ -210,7 +243,11 @@ class Deleter:
             raise served.not_found(route.name)
         old = served.decode(entry.data)
         _check_preconditions(served, old, options)
-        plan = plan_delete(served, old, options, self._clock.wall())
+        now = self._clock.wall()
+        rules = self._rules.get(served.collection)
+        if rules is not None and not old.deleting:
+            old = rules.deleted(old, format_timestamp(now))
+        plan = plan_delete(served, old, options, now)
         durable = served.kind.durable
         if options.dry_run:
             return served.encode(plan.subject), plan.remove

@@ -4,6 +4,7 @@ import logging
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from knarr.apiserver.authorization.attributes import attributes_of
 from knarr.apiserver.authorization.authorizer import Authorizer
 from knarr.apiserver.authorization.guard import WriteGuard
 from knarr.apiserver.bodies import BodyReader
+from knarr.apiserver.definitions.rules import DefinitionRules
 from knarr.apiserver.deleting import Deleter
 from knarr.apiserver.discovery import Discovery
 from knarr.apiserver.fieldtracking import FieldTracker
@@ -29,7 +31,13 @@ from knarr.apiserver.podverbs import PodVerbs
 from knarr.apiserver.protobuf.wire import WireTables
 from knarr.apiserver.quota import ClaimLimiter, PodLimiter, PriorityResolver, QuotaChecker
 from knarr.apiserver.reading import Reader, continue_of
-from knarr.apiserver.request import ApiRequest, ApiResponse, error_response, text_response
+from knarr.apiserver.request import (
+    ApiRequest,
+    ApiResponse,
+    error_response,
+    text_response,
+    warning_header,
+)
 from knarr.apiserver.reviews import REVIEW_GROUPS, Reviews
 from knarr.apiserver.routing import (
     NoSuchCoreResource,
@@ -89,6 +97,7 @@ class Handler:
         tables = WireTables()
         bodies = BodyReader(tables)
         services = ServiceAllocator(store, rng, cidr=service_cidr)
+        definitions = DefinitionRules(kinds)
         self.authorizer = Authorizer(store)
         self._credentials = credentials or Credentials(store, clock, rng)
         admissions = Admissions(
@@ -96,6 +105,7 @@ class Handler:
             clock,
             {
                 "services": (services,),
+                definitions.collection: (definitions,),
                 "pods": (PriorityResolver(store), PodLimiter(store)),
                 "persistentvolumeclaims": (ClaimLimiter(store),),
             },
@@ -108,7 +118,9 @@ class Handler:
         self._reader = Reader(store, clock)
         self._writer = Writer(store, bodies, admissions, tracker, rng)
         self._watching = Watching(store, clock, rng)
-        self._deleter = Deleter(store, bodies, self._reader, clock)
+        self._deleter = Deleter(
+            store, bodies, self._reader, clock, {definitions.collection: definitions}
+        )
         self._patcher = Patcher(self._writer, bodies, tables, tracker)
         self._scaler = Scaler(self._writer, self._patcher, bodies, tracker)
         self._pods = PodVerbs(store, self.registry, self._writer, self._deleter, bodies, clock)
@@ -138,9 +150,9 @@ class Handler:
             ("PUT", "scale"): self._scaler.update,
             ("PATCH", "scale"): self._scaler.patch,
             ("PUT", "finalize"): self._writer.update,
-            ("POST", "token"): self._tokens.create,
             ("POST", "eviction"): self._pods.evict,
             ("POST", "binding"): self._pods.bind,
+            ("POST", "token"): self._tokens.create,
         }
         if self._logs is not None:
             table["GET", "log"] = self._logs.get
@@ -193,7 +205,11 @@ class Handler:
             route = find_route(self.registry, segments)
         except NoSuchCoreResource:
             raise NotFound("the server could not find the requested resource") from None
-        return await self._verb(route, request)(route, request)
+        response = await self._verb(route, request)(route, request)
+        if not route.served.deprecation:
+            return response
+        warning = warning_header(route.served.deprecation)
+        return replace(response, headers=(*response.headers, warning))
 
     def _other_than_objects(self, segments: list[str], request: ApiRequest) -> ApiResponse | None:
         if segments == ["openapi", "v2"]:

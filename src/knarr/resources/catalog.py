@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from knarr.resources.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
 from knarr.resources.autoscaling.podautoscaler import POD_AUTOSCALER
@@ -63,6 +64,7 @@ KINDS: tuple[Kind[Any], ...] = (
     CLUSTER_ROLE,
     ROLE_BINDING,
     ROLE,
+    CUSTOM_RESOURCE_DEFINITION,
     CONFIGURATION,
     REVISION,
     ROUTE,

@@ -389,6 +389,14 @@ class Store:
         self._watcher_count += 1
         return watcher
 
+    def end_watches(self, collection: str) -> None:
+        """End every subscription of a collection once what is queued has been read."""
+        watchers = self._collection(collection).watchers
+        self._watcher_count -= len(watchers)
+        for watcher in watchers:
+            watcher.close()
+        watchers.clear()
+
     def unwatch(self, collection: str, watcher: Watcher) -> None:
         """End a subscription; harmless when it has ended already."""
         watchers = self._collection(collection).watchers

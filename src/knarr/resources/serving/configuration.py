@@ -100,6 +100,7 @@ CONFIGURATION: Kind[Configuration] = Kind(
     short_names=("config", "cfg"),
     categories=("all", "knative", "serving"),
     webhook=WEBHOOK,
+    definition_labels={"duck.knative.dev/podspecable": "true"},
     model=Configuration,
     columns=(
         Column("LatestCreated", "string", text("status", "latestCreatedRevisionName")),

@@ -84,6 +84,7 @@ ROUTE: Kind[Route] = Kind(
     short_names=("rt",),
     categories=("all", "knative", "serving"),
     webhook=WEBHOOK,
+    definition_labels={"duck.knative.dev/addressable": "true"},
     model=Route,
     columns=(Column("URL", "string", text("status", "url")), READY, REASON),
     age=False,

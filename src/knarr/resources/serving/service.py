@@ -98,6 +98,10 @@ SERVICE: Kind[Service] = Kind(
     short_names=("kservice", "ksvc"),
     categories=("all", "knative", "serving"),
     webhook=WEBHOOK,
+    definition_labels={
+        "duck.knative.dev/addressable": "true",
+        "duck.knative.dev/podspecable": "true",
+    },
     model=Service,
     columns=(
         Column("URL", "string", text("status", "url")),
