@@ -19,13 +19,16 @@ from knarr.resources.schema import openapi_schema
 from knarr.store.store import Store
 
 
-async def serve(data_dir: Path, port: int) -> None:
+async def serve(data_dir: Path, port: int, socket: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     settings = ApiServerSettings(
-        pki_directory=data_dir / "pki", kubeconfig=data_dir / "kubeconfig", port=port
+        pki_directory=data_dir / "pki",
+        kubeconfig=data_dir / "kubeconfig",
+        port=port,
+        socket=socket,
     )
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store(data_dir / "knarr.db"))
@@ -40,9 +43,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--socket", type=Path)
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
-    uvloop.run(serve(arguments.data_dir, arguments.port))
+    uvloop.run(serve(arguments.data_dir, arguments.port, arguments.socket))
 
 
 if __name__ == "__main__":

@@ -60,9 +60,8 @@ class Normaliser:
                 self._learn(item)
         elif isinstance(value, dict):
             prefix, name = value.get("generateName"), value.get("name")
-            if prefix and isinstance(name, str) and name.startswith(prefix):
-                if _SUFFIX.fullmatch(name[len(prefix) :]):
-                    self.names[name] = f"{prefix}<5>"
+            if prefix and isinstance(name, str) and _SUFFIX.fullmatch(name.removeprefix(prefix)):
+                self.names[name] = f"{prefix}<5>"
             for item in value.values():
                 self._learn(item)
 
@@ -109,7 +108,7 @@ class Normaliser:
 def _time(found: re.Match[str]) -> str:
     """Times near now are the server's; others were sent and must come back as they are."""
     text = found[0]
-    moment = dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    moment = dt.datetime.fromisoformat(text)
     if abs((moment - dt.datetime.now(dt.UTC)).total_seconds()) > 2 * 86_400:
         return text
     return "<microtime>" if found[1] else "<time>"

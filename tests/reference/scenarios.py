@@ -33,6 +33,7 @@ A merge patch cannot replace one element of a list: ``{"spec.template.spec.conta
 """
 
 import copy
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -229,7 +230,7 @@ def _set(document: Any, path: str, value: Any) -> None:
     """Set, or with None remove, what a path leads to; ``x[n]`` one past the end appends."""
     steps = [int(index) if index else name for name, index in _SEGMENT.findall(path)]
     target = document
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in itertools.pairwise(steps):
         if isinstance(step, str):
             target = target.setdefault(step, [] if isinstance(following, int) else {})
         else:

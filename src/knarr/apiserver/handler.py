@@ -48,6 +48,7 @@ from knarr.apiserver.routing import (
 )
 from knarr.apiserver.scaling import Scaler
 from knarr.apiserver.served import Registry
+from knarr.apiserver.settling import settled
 from knarr.apiserver.watching import Watching
 from knarr.apiserver.writing import Writer
 from knarr.apiserver.streams.node import PodStreams
@@ -131,7 +132,7 @@ class Handler:
         self._reviews = Reviews(bodies, self.authorizer, self._credentials)
         self._tokens = TokenRequests(store, bodies, self._credentials, clock)
         self._rng = rng
-        self._verbs = self._table()
+        self._verbs = settled(store, self._table())
 
     def _table(self) -> dict[tuple[str, str], Verb]:
         """What to call, by method and place (collection, object or a subresource's name)."""

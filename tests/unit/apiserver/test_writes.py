@@ -1,5 +1,6 @@
 """Create, update, patch: what is stored, what is refused, and in which words."""
 
+import asyncio
 import json
 
 import pytest
@@ -435,3 +436,15 @@ async def test_a_crash_inside_is_an_opaque_500(api, monkeypatch, caplog):
     assert (answer.status, answer.json["reason"]) == (500, "InternalError")
     assert "secret" not in json.dumps(answer.json)
     assert "secret detail" in caplog.text
+
+
+async def test_a_refusal_waits_for_the_write_that_caused_it(api):
+    async def create_again():
+        answer = await api.post(CONFIG_MAPS, config_map("a"))
+        return answer.status, api.store.get("configmaps", Key("default", "a")) is not None
+
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(api.post(CONFIG_MAPS, config_map("a")))
+        second = group.create_task(create_again())
+    assert first.result().status == 201
+    assert second.result() == (409, True)
