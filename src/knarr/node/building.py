@@ -1,5 +1,6 @@
 """From a Pod to the requests that make its sandbox and containers."""
 
+from knarr.node.claims import ClaimedDirectory
 from knarr.node.containers import plan_limits, plan_oom_score, plan_process
 from knarr.node.host import SandboxRequest
 from knarr.node.images.records import ImageRecord, RootFs
@@ -53,7 +54,16 @@ def container_request(
         BadContainer: something that it refers to is missing, or it asks for what no container gets.
     """
     security = facts.spec.security_context
-    read_only = frozenset(one.name for one in facts.spec.volumes if one.empty_dir is None)
+    claims = {
+        one.name: volume_content(one, facts, services.sources)
+        for one in facts.spec.volumes
+        if one.persistent_volume_claim is not None
+    }
+    read_only = frozenset(
+        one.name
+        for one in facts.spec.volumes
+        if one.empty_dir is None and one.persistent_volume_claim is None
+    )
     machine = services.machine
     return ContainerRequest(
         name=container.name,
@@ -68,6 +78,11 @@ def container_request(
         hostname=facts.hostname,
         mounts=container.volume_mounts,
         read_only_volumes=read_only,
+        claims={
+            name: content
+            for name, content in claims.items()
+            if isinstance(content, ClaimedDirectory)
+        },
         groups=security.supplemental_groups if security else (),
         fs_group=security.fs_group if security else None,
         stop_signal=image.config.stop_signal,

@@ -10,6 +10,7 @@ from typing import Any
 from knarr.config import Settings
 from knarr.kits.clock import Clock
 from knarr.kube.client import Client
+from knarr.kube.controller import Controller
 from knarr.kube.events import EventRecorder
 from knarr.kube.factory import InformerFactory
 from knarr.kube.informer import Informer
@@ -27,6 +28,7 @@ from knarr.node.machine import Machine
 from knarr.node.network import Network, parse_network
 from knarr.node.parker import Parker
 from knarr.node.parking import ParkingLot
+from knarr.node.provisioner import Provisioner, Reclaimer
 from knarr.node.record import CrashPoint
 from knarr.node.registration import Registration, capacity_of
 from knarr.node.revisions import RevisionIndex
@@ -41,6 +43,7 @@ from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
 from knarr.resources.core.pod import POD, Pod
 from knarr.resources.core.service import SERVICE, Service
 from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE, EndpointSlice
+from knarr.resources.storage.storageclass import STORAGE_CLASS
 
 GATEWAY_PORTS = (80,)
 MAX_PODS = 1000
@@ -147,7 +150,7 @@ class NodeParts:
             sleep=sleep,
             rng=outside.rng,
         )
-        self.sources = CachedSources(self.factory)
+        self.sources = CachedSources(self.factory, volumes_root=host.layout.persistent_volumes)
         self.gateways = GatewayServer(settings.paths.activate_socket)
         self.capacity = capacity_of(outside.machine, MAX_PODS)
         self.index = RevisionIndex(self._replica_set_changed)
@@ -163,6 +166,8 @@ class NodeParts:
         self.replica_sets.add_handler(self.index.changed)
         self.sources.config_maps.add_handler(lambda _: self.parker.consider_all())
         self.sources.secrets.add_handler(lambda _: self.parker.consider_all())
+        self.sources.claims.add_handler(lambda _: self.parker.consider_all())
+        self.provisioning = self._make_provisioning()
 
     def _make_services(self) -> Services:
         outside = self.outside
@@ -183,6 +188,27 @@ class NodeParts:
             sleep=sleep,
             starts=asyncio.Semaphore(2 * outside.machine.cpus + 2),
         )
+
+    def _make_provisioning(self) -> tuple[Controller, ...]:
+        """Who makes and removes the directories of PersistentVolumes."""
+        outside, root = self.outside, self.host.layout.persistent_volumes
+        provisioner = Provisioner(
+            client=outside.client,
+            claims=self.sources.claims,
+            classes=self.factory.informer(STORAGE_CLASS),
+            recorder=outside.recorder,
+            root=root,
+            node=self.settings.node_name,
+        )
+        reclaimer = Reclaimer(outside.client, self.sources.volumes, outside.recorder, root)
+        controllers = []
+        for name, reconciler in (("provisioner", provisioner), ("reclaimer", reclaimer)):
+            controller = Controller(
+                name, reconciler, clock=outside.clock, rng=outside.rng, workers=1
+            )
+            reconciler.watch(controller.enqueue)
+            controllers.append(controller)
+        return tuple(controllers)
 
     def _replica_set_changed(self, uid: str) -> None:
         self.parker.consider(uid)

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 
 from knarr.kits.clock import Clock, format_timestamp
 from knarr.node.addresses import AddressPool
+from knarr.node.claims import ClaimedDirectory
 from knarr.node.launch import Launcher
 from knarr.node.layout import Layout, SandboxPaths
 from knarr.node.namespaces import create_namespaces, drop_namespace, id_base
 from knarr.node.network import Network
 from knarr.node.overlay import unmount_rootfs
+from knarr.node.persistent import attach, detach
 from knarr.node.record import (
     CrashPoint,
     Identity,
@@ -204,6 +206,15 @@ class SandboxHost:
         base = id_base(sandbox.record.index)
         owner = Owner(base, base + request.fs_group if request.fs_group else base)
         for name, content in request.volumes.items():
+            if isinstance(content, ClaimedDirectory):
+                attach(
+                    content.path,
+                    sandbox.paths.claims / name,
+                    user_namespace=sandbox.paths.user_namespace,
+                    read_only=content.read_only,
+                    group=request.fs_group,
+                )
+                continue
             directory = sandbox.paths.volume(name, in_memory=isinstance(content, Files))
             make_volume(directory, content, owner)
 
@@ -253,5 +264,7 @@ def drop_mounts(paths: SandboxPaths) -> None:
     for folder in (paths.volumes, paths.memory_volumes):
         for volume in folder.iterdir() if folder.is_dir() else ():
             drop_volume(volume)
+    for claim in paths.claims.iterdir() if paths.claims.is_dir() else ():
+        detach(claim)
     for namespace in (paths.network_namespace, paths.user_namespace, paths.ipc_namespace):
         drop_namespace(namespace)

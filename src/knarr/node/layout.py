@@ -109,6 +109,11 @@ class SandboxPaths:
         """One directory per volume of files: on ``/run``, so that secrets do not reach a disk."""
         return self.mounts / "volumes"
 
+    @property
+    def claims(self) -> Path:
+        """One mount point per ``persistentVolumeClaim`` volume."""
+        return self.mounts / "claims"
+
     def volume(self, name: str, *, in_memory: bool) -> Path:
         """The directory of one volume."""
         return (self.memory_volumes if in_memory else self.volumes) / name
@@ -146,6 +151,11 @@ class Layout:
     def sandboxes(self) -> Path:
         """One directory per sandbox."""
         return self.node / "sandboxes"
+
+    @property
+    def persistent_volumes(self) -> Path:
+        """One directory per PersistentVolume; they stay when the instance goes down."""
+        return self.node / "persistent-volumes"
 
     @property
     def runtime(self) -> Path:

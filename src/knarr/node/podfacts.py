@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Protocol
 
 from knarr.node.bundle import BadContainer
 from knarr.node.quantities import parse_quantity, whole_units
 from knarr.resources.core.configmap import ConfigMap
 from knarr.resources.core.container import Container
+from knarr.resources.core.persistentvolumeclaim import PersistentVolumeClaim
 from knarr.resources.core.podspec import PodSpec
 from knarr.resources.core.secret import Secret
 from knarr.resources.core.volume import ObjectFieldSelector, ResourceFieldSelector
@@ -27,6 +29,18 @@ class Sources(Protocol):
 
     def secret(self, namespace: str, name: str) -> Secret | None:
         """A Secret, or None."""
+        ...
+
+    def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """A PersistentVolumeClaim, or None."""
+        ...
+
+    def claimed(self, namespace: str, name: str) -> Path:
+        """The directory that a claim is bound to.
+
+        Raises:
+            BadContainer: there is none.
+        """
         ...
 
 
@@ -134,14 +148,14 @@ def _field_selectors(spec: PodSpec) -> Iterator[ObjectFieldSelector]:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object that a Pod reads: ``kind`` is ``ConfigMap`` or ``Secret``."""
+    """An object that a Pod needs: ``kind`` is ConfigMap, Secret or PersistentVolumeClaim."""
 
     kind: str
     name: str
 
 
 def references(spec: PodSpec) -> frozenset[Reference]:
-    """Every ConfigMap and Secret that a Pod's containers and volumes read."""
+    """Every ConfigMap, Secret and claim that a Pod's containers and volumes need."""
     return frozenset((*_environment_references(spec), *_volume_references(spec)))
 
 
@@ -166,6 +180,9 @@ def _volume_references(spec: PodSpec) -> Iterator[Reference]:
             yield Reference("ConfigMap", volume.config_map.name)
         if volume.secret:
             yield Reference("Secret", volume.secret.secret_name)
+        if volume.persistent_volume_claim:
+            claim = volume.persistent_volume_claim.claim_name
+            yield Reference("PersistentVolumeClaim", claim)
         for projection in volume.projected.sources if volume.projected else ():
             if projection.config_map:
                 yield Reference("ConfigMap", projection.config_map.name)

@@ -200,6 +200,8 @@ class PodWorker:
         group = spec.security_context.fs_group if spec.security_context else None
         owner = Owner(base, base + group if group else base)
         for volume in spec.volumes:
+            if volume.persistent_volume_claim is not None:
+                continue
             content = volume_content(volume, facts, self._services.sources)
             if isinstance(content, Files):
                 write_files(sandbox.paths.volume(volume.name, in_memory=True), content, owner)

@@ -139,6 +139,8 @@ async def _enter(
     )
     for informer in parts.factory.informers:
         scope.start(informer.run(), name=f"informer-{informer.kind.qualified_plural}")
+    for controller in parts.provisioning:
+        await stack.enter_async_context(controller)
     scope.start(parts.router.run(), name="services")
     scope.start(parts.run_parker(), name="parker")
     scope.start(parts.settle_recovered(), name="settle-recovered")

@@ -10,6 +10,7 @@ import msgspec
 from knarr.kube.cache import Change
 from knarr.meta.names import generated_name
 from knarr.meta.objects import Key, ObjectMeta, owner_reference
+from knarr.node.claims import claim_version
 from knarr.node.podfacts import Sources, needs_identity, references
 from knarr.node.services import REVISION_LABEL
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
@@ -134,6 +135,10 @@ def fingerprint(replica_set: ReplicaSet, digests: tuple[str, ...], sources: Sour
     spec = template.spec if template and template.spec else PodSpec()
     namespace = replica_set.metadata.namespace
     for reference in sorted(references(spec), key=lambda one: (one.kind, one.name)):
+        if reference.kind == "PersistentVolumeClaim":
+            version = claim_version(sources.claim(namespace, reference.name))
+            digest.update(f"\0{reference.kind}/{reference.name}={version}".encode())
+            continue
         found = (
             sources.config_map(namespace, reference.name)
             if reference.kind == "ConfigMap"

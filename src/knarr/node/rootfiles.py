@@ -1,15 +1,18 @@
 """What a container is made from, and the files and mounts that Knarr adds to its image."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from knarr.node import syscalls
 from knarr.node.bundle import Bind, Limits
+from knarr.node.claims import ClaimedDirectory
 from knarr.node.containers import ProcessPlan
 from knarr.node.layout import ContainerPaths, SandboxPaths
 from knarr.node.namespaces import id_base
 from knarr.node.nodefiles import hosts_file, resolv_conf
+from knarr.node.persistent import make_subpath
 from knarr.node.sandbox import ContainerRun, Sandbox
 from knarr.node.users import Identity
 from knarr.node.volumefiles import Owner, bind_subpath
@@ -29,6 +32,7 @@ class ContainerRequest:
         lower_dirs: unpacked layers, the topmost first.
         host_binds: read-only paths of this machine, (source, target).
         read_only_volumes: names of volumes that containers cannot write to.
+        claims: directories that outlive the Pod, by name of the volume.
         groups: supplementary, inside.
         message_path: where the application may leave its last words, or empty.
     """
@@ -45,6 +49,7 @@ class ContainerRequest:
     hostname: str
     mounts: tuple[VolumeMount, ...] = ()
     read_only_volumes: frozenset[str] = frozenset()
+    claims: Mapping[str, ClaimedDirectory] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
     fs_group: int | None = None
     stop_signal: str = ""
@@ -71,6 +76,10 @@ def volume_binds(sandbox: Sandbox, run: ContainerRun, request: ContainerRequest)
     owner = Owner(base, base + request.fs_group if request.fs_group else base)
     binds = []
     for number, mount in enumerate(request.mounts):
+        claimed = request.claims.get(mount.name)
+        if claimed is not None:
+            binds.append(_claim_bind(sandbox, run, mount, claimed, number))
+            continue
         files = mount.name in request.read_only_volumes
         source = sandbox.paths.volume(mount.name, in_memory=files)
         if mount.sub_path:
@@ -78,6 +87,19 @@ def volume_binds(sandbox: Sandbox, run: ContainerRun, request: ContainerRequest)
             source = bind_subpath(source, mount.sub_path, pin, owner)
         binds.append(Bind(str(source), mount.mount_path, mount.read_only or files))
     return binds
+
+
+def _claim_bind(
+    sandbox: Sandbox, run: ContainerRun, mount: VolumeMount, claimed: ClaimedDirectory, number: int
+) -> Bind:
+    source = sandbox.paths.claims / mount.name
+    if mount.sub_path:
+        if not claimed.read_only:
+            # Through the idmapped mount nobody of the machine can own what is made.
+            make_subpath(claimed.path, mount.sub_path)
+        pin = sandbox.paths.mounts / "subpaths" / run.container_id / str(number)
+        source = bind_subpath(source, mount.sub_path, pin, Owner(0, 0))
+    return Bind(str(source), mount.mount_path, mount.read_only or claimed.read_only)
 
 
 def with_groups(identity: Identity, request: ContainerRequest) -> Identity:

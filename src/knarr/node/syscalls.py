@@ -26,7 +26,8 @@ _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 43
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_IDMAP = 0x1, 0x100000
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
+_MOUNT_ATTR_IDMAP = 0x100000
 _PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
 _F_SETPIPE_SZ = 1031
 
@@ -71,22 +72,32 @@ def unmount(target: str) -> bool:
     return True
 
 
-def attach_idmapped(source: str, target: str, user_namespace: int) -> None:
-    """Bind ``source`` read-only at ``target`` with its owners mapped by a user namespace.
+def attach_idmapped(
+    source: str,
+    target: str,
+    user_namespace: int,
+    *,
+    read_only: bool = True,
+    untrusted: bool = False,
+) -> None:
+    """Bind ``source`` at ``target`` with its owners mapped by a user namespace.
 
     Args:
         source: directory whose files keep their owners on disk.
         target: existing directory.
         user_namespace: descriptor of the namespace whose map is applied.
+        read_only: whether nobody can write through the mount.
+        untrusted: containers write there: no set-user-id programs and no devices.
     """
     tree = _check(
         _LIBC.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC),
         f"open_tree {source}",
     )  # fmt: skip
     try:
-        attributes = struct.pack(
-            "QQQQ", _MOUNT_ATTR_IDMAP | _MOUNT_ATTR_RDONLY, 0, MS_PRIVATE, user_namespace
-        )
+        flags = _MOUNT_ATTR_IDMAP | (_MOUNT_ATTR_RDONLY if read_only else 0)
+        if untrusted:
+            flags |= _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV
+        attributes = struct.pack("QQQQ", flags, 0, MS_PRIVATE, user_namespace)
         _check(
             _LIBC.syscall(
                 _SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, len(attributes)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from knarr.node import syscalls
 from knarr.node.bundle import BadContainer
+from knarr.node.claims import ClaimedDirectory
 from knarr.node.volumes import Files, Scratch, VolumeContent
 
 _DATA = "..data"
@@ -51,6 +52,8 @@ def make_volume(directory: Path, content: VolumeContent, owner: Owner) -> None:
             else:
                 os.chown(directory, owner.base, owner.group)
                 directory.chmod(mode)
+        case ClaimedDirectory():
+            raise ValueError(f"{directory} outlives the sandbox: it is mounted, not made")
         case Files():
             os.chown(directory, owner.base, owner.group)
             directory.chmod(0o755)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from knarr.node.bundle import BadContainer
+from knarr.node.claims import ClaimedDirectory
 from knarr.node.podfacts import PodFacts, Sources, field_value, resource_value
 from knarr.node.quantities import whole_units
 from knarr.resources.core.configmap import ConfigMap
@@ -44,7 +45,7 @@ class Files:
     files: Mapping[str, VolumeFile]
 
 
-VolumeContent = Scratch | Files
+VolumeContent = Scratch | Files | ClaimedDirectory
 
 
 def volume_content(volume: Volume, facts: PodFacts, sources: Sources) -> VolumeContent:
@@ -76,6 +77,10 @@ def volume_content(volume: Volume, facts: PodFacts, sources: Sources) -> VolumeC
             volume.name,
             dict(_pick(content, origin.items, mode, optional=bool(origin.optional), what=origin.secret_name)),
         )  # fmt: skip
+    if volume.persistent_volume_claim is not None:
+        claim = volume.persistent_volume_claim
+        directory = sources.claimed(facts.namespace, claim.claim_name)
+        return ClaimedDirectory(directory, read_only=claim.read_only)
     raise BadContainer(f"volume {volume.name!r} names no source")
 
 

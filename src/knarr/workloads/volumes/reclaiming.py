@@ -49,11 +49,11 @@ class VolumeReconciler:
             return DONE
         phase = phase_of_volume(volume, self._claim_of(volume))
         status = volume.status or PersistentVolumeStatus()
-        if phase not in (None, status.phase) and not (
+        if phase is not None and phase != status.phase and not (
             status.phase == "Failed" and phase == "Released"
         ):
             moment = format_timestamp(self.clock.wall())
-            status = PersistentVolumeStatus(phase=phase or "", last_phase_transition_time=moment)
+            status = PersistentVolumeStatus(phase=phase, last_phase_transition_time=moment)
             try:
                 volume = await self.client.update_status(
                     PERSISTENT_VOLUME, replace(volume, status=status)
