@@ -1,6 +1,7 @@
 """From a Pod to the requests that make its sandbox and containers."""
 
 from knarr.node.claims import ClaimedDirectory
+from knarr.node.console import Interaction
 from knarr.node.containers import plan_limits, plan_oom_score, plan_process
 from knarr.node.host import SandboxRequest
 from knarr.node.images.records import ImageRecord, RootFs
@@ -87,6 +88,7 @@ def container_request(
         fs_group=security.fs_group if security else None,
         stop_signal=image.config.stop_signal,
         message_path=message_path(container),
+        interaction=Interaction(container.stdin, container.stdin_once, container.tty),
     )
 
 

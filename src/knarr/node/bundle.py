@@ -78,6 +78,7 @@ class ContainerConfig:
         cgroup_path: absolute within each hierarchy.
         oom_score_adj: at least the agent's own.
         open_files: limit of descriptors, at most the agent's own.
+        terminal: the process gets one of its own.
         unified_cgroups: limits are written for version 2.
     """
 
@@ -99,6 +100,7 @@ class ContainerConfig:
     unified_cgroups: bool = False
     no_new_privileges: bool = True
     open_files: int = 1024
+    terminal: bool = False
 
 
 def oci_config(container: ContainerConfig) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def _process(container: ContainerConfig) -> dict[str, Any]:
         if "\0" in name or "\0" in value or not name or "=" in name:
             raise BadContainer(f"environment variable {name!r} cannot be set")
     return {
-        "terminal": False,
+        "terminal": container.terminal,
         "user": {
             "uid": identity.uid,
             "gid": identity.gid,

@@ -12,6 +12,7 @@ from pathlib import Path
 from knarr.meta.errors import KnarrError
 from knarr.node import syscalls
 from knarr.node.cgroups import Cgroups, detect_cgroups
+from knarr.node.keeping import Keeping
 from knarr.node.layout import Layout
 from knarr.node.network import remove_network
 
@@ -39,6 +40,7 @@ def remove_everything(instance: str, data_dir: Path) -> list[str]:
     layout = Layout(data_dir, instance)
     removed: list[str] = []
     report = removed.append
+    Keeping(layout.keeper_socket).end()
     cgroups = detect_cgroups()
     _kill_all(cgroups, f"/{instance}", report)
     for directory in cgroups.remove(f"/{instance}"):

@@ -49,9 +49,10 @@ def plan_process(
         BadContainer: something it refers to is missing, or it asks for what no container gets.
     """
     declared = declared_variables(container, facts, sources)
-    environment = compose_environment(
-        image.env, declared, {"PATH": DEFAULT_PATH, "HOSTNAME": facts.hostname}
-    )
+    given = {"PATH": DEFAULT_PATH, "HOSTNAME": facts.hostname}
+    if container.tty:
+        given["TERM"] = "xterm"
+    environment = compose_environment(image.env, declared, given)
     known = {name: environment[name] for name, _ in declared}
     pod = facts.spec.security_context or PodSecurityContext()
     own = container.security_context or SecurityContext()

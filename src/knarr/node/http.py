@@ -18,6 +18,7 @@ from knarr.node.logformat import LogOptions
 from knarr.node.logs import LogFile, read_log
 from knarr.node.podworker import PodWorker
 from knarr.node.sandbox import Sandbox
+from knarr.node.sessions.api import SessionApi
 
 _MAX_BODY_BYTES = 64 * 1024
 _SHUTDOWN_S = 1.0
@@ -50,7 +51,7 @@ class ImageCatalog(Protocol):
 class NodeApi:
     """Serves the socket; an async context manager. Only root and the agent's own user can connect."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the socket offers
         self,
         socket: Path,
         *,
@@ -60,7 +61,9 @@ class NodeApi:
         status: Callable[[], dict[str, Any]],
         drop_parked: Callable[[], int],
         clock: Clock,
+        sessions: SessionApi | None = None,
     ) -> None:
+        self._sessions = sessions
         self._drop = drop_parked
         self._socket = socket
         self._workers = workers
@@ -80,6 +83,7 @@ class NodeApi:
                 web.get("/v1/images", self._get_images),
                 web.post("/v1/images/resolve", self._resolve_image),
                 web.get("/v1/pods/{namespace}/{name}/logs", self._get_logs),
+                *(self._sessions.routes() if self._sessions is not None else ()),
             ]
         )
         self._runner = web.AppRunner(

@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,10 +19,12 @@ from knarr.kits.clock import Clock, format_micro_timestamp
 from knarr.meta.errors import KnarrError
 from knarr.node import overlay
 from knarr.node.bundle import Bind, ContainerConfig, NamespacePaths, oci_config
+from knarr.node.console import Console, ConsoleSocket, Interaction, make_stdin
 from knarr.node.containers import settle_identity
 from knarr.node.exits import ExitRecords, Process, decode_status, start_time_of
+from knarr.node.keeping import Keeping
 from knarr.node.layout import ContainerPaths, Layout
-from knarr.node.logs import LogFile, LogPump, Rotation, make_stdio
+from knarr.node.logs import LogFile, LogPump, Rotation, Stdio, make_stdio
 from knarr.node.machine import Machine
 from knarr.node.namespaces import id_base
 from knarr.node.record import ContainerTrace, Step
@@ -87,14 +90,56 @@ class Launcher:
         self._log(sandbox, run, "begin", "create", image=request.image, image_id=request.image_id)
         stdio = make_stdio(run.paths)
         try:
-            pid = await self.runtime.create(
-                container_id, run.paths, stdout=stdio.stdout, stderr=stdio.stderr
-            )
+            pid = await self._make_process(run, request.interaction, stdio)
         finally:
             stdio.close()
         run.process = Process(pid, start_time_of(pid), self.exits)
         self._log(sandbox, run, "done", "create", pid=pid, pid_start=run.process.start_time)
         return run
+
+    async def _make_process(self, run: ContainerRun, interaction: Interaction, stdio: Stdio) -> int:
+        """The pid of a container that waits to be started, its console held."""
+        create = partial(
+            self.runtime.create,
+            run.container_id, run.paths, stdout=stdio.stdout, stderr=stdio.stderr,
+        )  # fmt: skip
+        if not interaction.any:
+            return await create()
+        document = msgspec.json.encode(interaction)
+        run.paths.console.write_bytes(document)
+        if not interaction.tty:
+            theirs, ours = make_stdin(run.paths)
+            run.console = Console(interaction, ours)
+            try:
+                pid = await create(stdin=theirs)
+            finally:
+                os.close(theirs)
+        else:
+            with ConsoleSocket(self.layout.sessions / f"{run.container_id[-40:]}.sock") as console:
+                pid = await create(console=console.path)
+                run.console = Console(interaction, console.receive())
+        held = run.console.descriptor
+        await in_thread(lambda: self.keeping.put(run.container_id, held))
+        return pid
+
+    @property
+    def keeping(self) -> Keeping:
+        """Who holds consoles while no agent runs."""
+        return Keeping(self.layout.keeper_socket)
+
+    def close_console(self, run: ContainerRun) -> None:
+        """The container's input ends, or its terminal is gone. Idempotent."""
+        if run.console is not None and run.console.descriptor >= 0:
+            run.console.close()
+            self.keeping.drop(run.container_id)
+
+    def _recall_console(self, run: ContainerRun) -> None:
+        try:
+            interaction = msgspec.json.decode(run.paths.console.read_bytes(), type=Interaction)
+        except FileNotFoundError:
+            return
+        descriptor = self.keeping.get(run.container_id)
+        run.console = Console(interaction, -1 if descriptor is None else descriptor)
 
     def _new_run(
         self, sandbox: Sandbox, name: str, container_id: str, attempt: int
@@ -156,6 +201,7 @@ class Launcher:
             unified_cgroups=self.machine.cgroups.unified,
             no_new_privileges=plan.no_new_privileges,
             open_files=self.machine.open_files,
+            terminal=request.interaction.tty,
         )
 
     def cgroup_path(self, sandbox: Sandbox, container_id: str = "") -> str:
@@ -189,7 +235,7 @@ class Launcher:
         fifo.unlink(missing_ok=True)
         run.started_at = format_micro_timestamp(self.clock.wall())
         self._log(sandbox, run, "done", "start", at=run.started_at)
-        run.pump.start(run.paths)
+        run.pump.start(run.paths, run.terminal)
 
     # --- ending -----------------------------------------------------------------------------------
 
@@ -202,6 +248,7 @@ class Launcher:
         memory = self.machine.cgroups.memory(self.cgroup_path(sandbox, run.container_id))
         run.oom = memory.oom_kills > 0 and run.exit.signal == signal.SIGKILL
         run.pump.finish()
+        self.close_console(run)
         self._log(
             sandbox, run, "done", "exit",
             at=run.finished_at, code=run.exit.code, signal=run.exit.signal, oom=run.oom,
@@ -217,6 +264,7 @@ class Launcher:
                 run.pump.finish()
             run.process.close()
         run.pump.close()
+        self.close_console(run)
         await in_thread(lambda: self._remove_files(sandbox, run.container_id, run.paths))
         if sandbox.paths.directory.exists():
             self._log(sandbox, run, "done", "remove-container")
@@ -267,8 +315,9 @@ class Launcher:
             if not run.started_at and trace.starting and not waiting:
                 run.started_at = format_micro_timestamp(self.clock.wall())
                 self._log(sandbox, run, "done", "start", at=run.started_at)
+            self._recall_console(run)
             if run.started_at:
-                run.pump.start(run.paths)
+                run.pump.start(run.paths, run.terminal)
         return run
 
     def _log(self, sandbox: Sandbox, run: ContainerRun, op: Any, step: Any, **facts: Any) -> None:

@@ -40,6 +40,16 @@ class ContainerPaths:
         return self.directory / "work"
 
     @property
+    def stdin(self) -> Path:
+        """FIFO, when the container has a standard input."""
+        return self.directory / "stdin"
+
+    @property
+    def console(self) -> Path:
+        """What the container's console is, when it has one."""
+        return self.directory / "console.json"
+
+    @property
     def stdout(self) -> Path:
         """FIFO."""
         return self.directory / "stdout"
@@ -171,6 +181,16 @@ class Layout:
     def runtime_state(self) -> Path:
         """The OCI runtime's ``--root``."""
         return self.runtime / "runtime"
+
+    @property
+    def keeper_socket(self) -> Path:
+        """Of the program that holds consoles while the agent is away."""
+        return self.runtime / "keeper.sock"
+
+    @property
+    def sessions(self) -> Path:
+        """What commands in containers need while they are started, and their runtime's words."""
+        return self.runtime / "sessions"
 
     @property
     def network_state(self) -> Path:

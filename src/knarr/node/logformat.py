@@ -23,9 +23,10 @@ def format_time(moment: dt.datetime) -> str:
 class LineSplitter:
     """Cuts one stream's bytes into log lines; holds at most one unfinished line of 16 KiB."""
 
-    __slots__ = ("_rest", "_stream")
+    __slots__ = ("_rest", "_stream", "stream")
 
     def __init__(self, stream: Stream) -> None:
+        self.stream = stream
         self._stream = stream.encode()
         self._rest = b""
 

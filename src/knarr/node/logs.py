@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from knarr.kits.clock import Clock
 from knarr.node import syscalls
@@ -29,6 +29,7 @@ PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 64 * 1024
 _BLOCK_BYTES = 256 * 1024
 _POLL_S = 1.0
+STALL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ def make_stdio(paths: ContainerPaths) -> Stdio:
     descriptors = []
     for path in (paths.stdout, paths.stderr):
         os.mkfifo(path, 0o600)
+        # The container's user reopens it as /dev/stdout; nobody else can reach the directory.
+        path.chmod(0o666)
         # Reading and writing: such an open never waits, and the container outlives its reader.
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         syscalls.set_pipe_capacity(descriptor, PIPE_BYTES)
@@ -121,19 +124,53 @@ def make_stdio(paths: ContainerPaths) -> Stdio:
     return Stdio(*descriptors)
 
 
-class LogPump:
-    """Moves one container's output from its FIFOs into its log file, until it ends."""
+class Listener(Protocol):
+    """Somebody who gets a container's output as it arrives."""
 
-    __slots__ = ("_clock", "_readers", "file")
+    @property
+    def full(self) -> bool:
+        """Whether it has enough for now."""
+        ...
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        """Take a block; must not fail."""
+        ...
+
+    def end(self, reason: str = "") -> None:
+        """Nothing follows: the container has ended, or the reason why this listener gets no more."""
+        ...
+
+
+class LogPump:
+    """Moves one container's output from its FIFOs or terminal into its log file, until it ends.
+
+    Listeners get what arrives while they are there. One that is full stops the reading, hence in the end
+    the container, for ``STALL_S`` at most; then it is dropped.
+    """
+
+    __slots__ = ("_clock", "_paused", "_readers", "file", "listeners")
 
     def __init__(self, file: LogFile, clock: Clock) -> None:
         self.file = file
+        self.listeners: set[Listener] = set()
         self._clock = clock
         self._readers: dict[int, LineSplitter] = {}
+        self._paused: asyncio.TimerHandle | None = None
 
-    def start(self, paths: ContainerPaths) -> None:
-        """Begin to read; the container must hold its ends already."""
+    def start(self, paths: ContainerPaths, terminal: int = -1) -> None:
+        """Begin to read; the container must hold its ends already.
+
+        Args:
+            paths: of the container, with its FIFOs.
+            terminal: read instead of them when it is a descriptor; it stays the caller's.
+        """
         loop = asyncio.get_running_loop()
+        if terminal >= 0:
+            descriptor = os.dup(terminal)
+            os.set_blocking(descriptor, False)
+            self._readers[descriptor] = LineSplitter("stdout")
+            loop.add_reader(descriptor, self._read, descriptor)
+            return
         streams: tuple[tuple[Path, Stream], ...] = (
             (paths.stdout, "stdout"),
             (paths.stderr, "stderr"),
@@ -156,11 +193,39 @@ class LogPump:
             data = b""
         moment = format_time(self._clock.wall())
         if data:
-            self.file.append(self._readers[descriptor].feed(data, moment))
+            splitter = self._readers[descriptor]
+            self.file.append(splitter.feed(data, moment))
+            if self.listeners:
+                self._tell(splitter.stream, data)
             return True
         self.file.append(self._readers[descriptor].finish(moment))
         self._drop(descriptor)
         return False
+
+    def _tell(self, stream: Stream, data: bytes) -> None:
+        for listener in self.listeners:
+            listener.feed(stream, data)
+        if self._paused is None and any(listener.full for listener in self.listeners):
+            loop = asyncio.get_running_loop()
+            for descriptor in self._readers:
+                loop.remove_reader(descriptor)
+            self._paused = loop.call_later(STALL_S, self._drop_stalled)
+
+    def _drop_stalled(self) -> None:
+        for listener in [one for one in self.listeners if one.full]:
+            self.listeners.discard(listener)
+            listener.end("the client does not take the output in time")
+        self.resume()
+
+    def resume(self) -> None:
+        """A listener has room again or is gone."""
+        if self._paused is None or any(listener.full for listener in self.listeners):
+            return
+        self._paused.cancel()
+        self._paused = None
+        loop = asyncio.get_running_loop()
+        for descriptor in self._readers:
+            loop.add_reader(descriptor, self._read, descriptor)
 
     def _drop(self, descriptor: int) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
@@ -182,6 +247,12 @@ class LogPump:
             self.file.append(splitter.finish(moment))
             self._drop(descriptor)
         self.file.close()
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+        for listener in self.listeners:
+            listener.end()
+        self.listeners.clear()
 
 
 def tail_of(path: Path, lines: int, max_bytes: int) -> str:

@@ -41,6 +41,7 @@ from knarr.node.record import CrashPoint
 from knarr.node.recovery import recover
 from knarr.node.registration import HEARTBEAT_S, RETRY_S, Registration
 from knarr.node.runc import RuntimeVersion
+from knarr.node.sessions.api import SessionApi
 
 LOG = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ async def _enter(
             status=lambda: parts.status(version),
             drop_parked=parts.parker.drop_all,
             clock=outside.clock,
+            sessions=SessionApi(parts.agent.worker_of, parts.host.launcher, outside.rng),
         )
     )
     for informer in parts.factory.informers:

@@ -82,9 +82,10 @@ async def run_attached(
     stdout: int,
     stderr: int,
     environment: Mapping[str, str],
+    stdin: int | None = None,
     timeout_s: float = 60.0,
 ) -> int:
-    """Run a program whose children keep the two descriptors; its exit status, negative for a signal.
+    """Run a program whose children keep the descriptors; its exit status, negative for a signal.
 
     Started by ``posix_spawn``: the event loop's own way copies this process' page tables, which takes longer
     than everything else here together.
@@ -92,7 +93,7 @@ async def run_attached(
     Raises:
         ProgramError: it is missing or took too long. Cancellation kills it.
     """
-    pid = _spawn(argv, stdout, stderr, environment)
+    pid = _spawn(argv, stdin, stdout, stderr, environment)
     handle = os.pidfd_open(pid)
     try:
         async with asyncio.timeout(timeout_s):
@@ -107,14 +108,21 @@ async def run_attached(
     return code
 
 
-def _spawn(argv: Sequence[str], stdout: int, stderr: int, environment: Mapping[str, str]) -> int:
+def _spawn(
+    argv: Sequence[str],
+    stdin: int | None,
+    stdout: int,
+    stderr: int,
+    environment: Mapping[str, str],
+) -> int:
+    nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     try:
         return os.posix_spawnp(
             argv[0],
             list(argv),
             environment,
             file_actions=(
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                nothing if stdin is None else (os.POSIX_SPAWN_DUP2, stdin, 0),
                 (os.POSIX_SPAWN_DUP2, stdout, 1),
                 (os.POSIX_SPAWN_DUP2, stderr, 2),
             ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from knarr.node import syscalls
 from knarr.node.bundle import Bind, Limits
 from knarr.node.claims import ClaimedDirectory
+from knarr.node.console import NO_INTERACTION, Interaction
 from knarr.node.containers import ProcessPlan
 from knarr.node.layout import ContainerPaths, SandboxPaths
 from knarr.node.namespaces import id_base
@@ -35,6 +36,7 @@ class ContainerRequest:
         claims: directories that outlive the Pod, by name of the volume.
         groups: supplementary, inside.
         message_path: where the application may leave its last words, or empty.
+        interaction: its terminal or standard input.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ContainerRequest:
     fs_group: int | None = None
     stop_signal: str = ""
     message_path: str = ""
+    interaction: Interaction = NO_INTERACTION
 
 
 def drop_subpaths(paths: SandboxPaths, container_id: str) -> None:

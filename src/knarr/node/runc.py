@@ -1,4 +1,4 @@
-"""The OCI runtime as a program, for the two verbs that need it: create and exec.
+"""The OCI runtime as a program, for the verbs that need it: create and exec.
 
 Starting is opening the runtime's FIFO, and removing is killing, then dropping cgroups and the state
 directory: neither pays for a program, and both work on what a killed runtime left half-made.
@@ -91,7 +91,14 @@ class Runc:
         return judge_version(output.stdout.decode(errors="replace"))
 
     async def create(
-        self, container_id: str, paths: ContainerPaths, *, stdout: int, stderr: int
+        self,
+        container_id: str,
+        paths: ContainerPaths,
+        *,
+        stdout: int,
+        stderr: int,
+        stdin: int | None = None,
+        console: Path | None = None,
     ) -> int:
         """Make a container that waits to be started.
 
@@ -100,6 +107,9 @@ class Runc:
             paths: ``bundle`` holds ``config.json``.
             stdout: descriptor that becomes the container's.
             stderr: likewise.
+            stdin: likewise; None for an empty one.
+            console: socket for the terminal, when the bundle asks for one; the descriptors are not used
+                then.
 
         Returns:
             The pid of its init process, a child of the nearest subreaper.
@@ -108,11 +118,12 @@ class Runc:
             RuncError: with what the runtime logged.
         """
         argv = self._argv(
-            "create", "--bundle", str(paths.bundle), "--pid-file", str(paths.pid_file), container_id,
+            "create", "--bundle", str(paths.bundle), "--pid-file", str(paths.pid_file),
+            *_console_flags(console), container_id,
             log=paths.runtime_log,
         )  # fmt: skip
         code = await programs.run_attached(
-            argv, stdout=stdout, stderr=stderr, environment=_ENVIRONMENT
+            argv, stdin=stdin, stdout=stdout, stderr=stderr, environment=_ENVIRONMENT
         )
         if code:
             raise RuncError(argv, code, _last_error(paths.runtime_log))
@@ -128,6 +139,32 @@ class Runc:
         """
         argv = self._argv("exec", container_id, *command)
         return await programs.run(argv, timeout_s=timeout_s, check=False)
+
+    async def execute_detached(
+        self, container_id: str, command: Sequence[str], begin: "Begin"
+    ) -> int:
+        """Start a command inside a container, as its user, and leave it running.
+
+        Returns:
+            Its pid; a child of the nearest subreaper, the leader of a session of its own.
+
+        Raises:
+            RuncError: with what the runtime logged.
+        """
+        log, pid_file = begin.directory / "log", begin.directory / "pid"
+        terminal = (*_console_flags(begin.console), "--tty", "--env", "TERM=xterm")
+        argv = self._argv(
+            "exec", "--detach", "--pid-file", str(pid_file),
+            *(terminal if begin.console else ()), container_id, *command,
+            log=log,
+        )  # fmt: skip
+        code = await programs.run_attached(
+            argv, stdin=begin.stdin, stdout=begin.stdout, stderr=begin.stderr,
+            environment=_ENVIRONMENT,
+        )  # fmt: skip
+        if code:
+            raise RuncError(argv, code, _last_error(log))
+        return int(pid_file.read_text(encoding="ascii"))
 
     def exec_fifo(self, container_id: str) -> Path:
         """The FIFO behind which a created container waits; it exists until the container is started."""
@@ -145,6 +182,27 @@ class Runc:
         if not self.root.is_dir():
             return ()
         return tuple(sorted(one.name for one in self.root.iterdir() if one.is_dir()))
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What a command starts with.
+
+    Attributes:
+        directory: exists, for the runtime's files.
+        stdin, stdout, stderr: descriptors that become its own.
+        console: socket for its terminal; the descriptors are not used then.
+    """
+
+    directory: Path
+    stdin: int
+    stdout: int
+    stderr: int
+    console: Path | None = None
+
+
+def _console_flags(console: Path | None) -> tuple[str, ...]:
+    return ("--console-socket", str(console)) if console is not None else ()
 
 
 def _last_error(log: Path) -> str:

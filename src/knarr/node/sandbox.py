@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from knarr.node.console import Console
 from knarr.node.exits import Exit, Process
 from knarr.node.layout import ContainerPaths, SandboxPaths
 from knarr.node.logs import LogPump
@@ -20,6 +21,7 @@ class ContainerRun:
         started_at, finished_at: RFC 3339 with microseconds, empty before.
         exit: how it ended.
         oom: the kernel killed it for want of memory.
+        console: its terminal or standard input, when it has one.
         kill_reason: why we ended it, for events; empty when it ended by itself.
     """
 
@@ -37,6 +39,13 @@ class ContainerRun:
     exit: Exit | None = None
     oom: bool = False
     message: str = ""
+    console: Console | None = None
+
+    @property
+    def terminal(self) -> int:
+        """The held side of its terminal, -1 when it has none."""
+        console = self.console
+        return console.descriptor if console is not None and console.terminal else -1
 
     @property
     def running(self) -> bool:

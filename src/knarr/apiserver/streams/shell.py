@@ -17,7 +17,7 @@ MAX_MESSAGE_BYTES = 16 << 20
 """Some clients send the whole of their standard input as one message."""
 MAX_PARAMETERS = 1000
 _INBOX_BYTES = 256 * 1024
-_CLOSE_S = 5.0
+_CLOSE_S = 1.0
 _FLUSH_S = 600.0
 _KEEPALIVE = {
     socket.TCP_KEEPIDLE: 30,
@@ -223,7 +223,8 @@ async def _flushed(http: BaseRequest) -> None:
     transport = http.transport
     if transport is None or transport.is_closing():
         return
-    transport.set_write_buffer_limits(0)
+    # Not zero: TLS transports count an empty buffer as full then.
+    transport.set_write_buffer_limits(high=1, low=0)
     try:
         async with asyncio.timeout(_FLUSH_S):
             await http.writer.drain()
