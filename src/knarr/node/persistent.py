@@ -98,7 +98,7 @@ def detach(target: Path) -> None:
 
 
 def make_subpath(directory: Path, sub_path: str) -> None:
-    """Make the directories of a subPath, owned by root as containers see it. Links are not followed.
+    """Make the directories of a subPath: root's, as open as the volume itself. Links are not followed.
 
     Raises:
         BadContainer: the path is not relative, leaves the volume, or cannot be made.
@@ -107,9 +107,10 @@ def make_subpath(directory: Path, sub_path: str) -> None:
     if pure.is_absolute() or ".." in pure.parts:
         raise BadContainer(f"subPath {sub_path!r} is not relative, or contains '..'")
     current = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mode = directory.stat().st_mode & 0o7777
     try:
         for part in pure.parts:
-            following = _enter_or_make(current, part)
+            following = _enter_or_make(current, part, mode)
             if following is None:
                 return
             os.close(current)
@@ -120,17 +121,19 @@ def make_subpath(directory: Path, sub_path: str) -> None:
         os.close(current)
 
 
-def _enter_or_make(parent: int, name: str) -> int | None:
+def _enter_or_make(parent: int, name: str, mode: int) -> int | None:
     """A descriptor of a directory; None when something else is there, which the mount will judge."""
     try:
         return syscalls.open_in_root(
             parent, name, os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_SYMLINKS
         )
     except FileNotFoundError:
-        os.mkdir(name, 0o755, dir_fd=parent)
-        return syscalls.open_in_root(
+        os.mkdir(name, 0o700, dir_fd=parent)
+        made = syscalls.open_in_root(
             parent, name, os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_SYMLINKS
         )
+        Path(f"/proc/self/fd/{made}").chmod(mode)
+        return made
     except OSError:
         return None
 

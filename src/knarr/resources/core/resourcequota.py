@@ -7,12 +7,13 @@ from msgspec.structs import replace
 
 from knarr.meta.fielderrors import FieldError, at
 from knarr.meta.objects import Resource, Struct
+from knarr.meta.qualified import qualified_name_problems
 from knarr.resources.columns import AGE, get
 from knarr.resources.core.pod_defaults import canonical_quantities
 from knarr.resources.core.volume import Quantity
 from knarr.resources.fielderrors import IMMUTABLE, invalid, not_supported, required
 from knarr.resources.kind import Admission, Column, Kind
-from knarr.resources.metadata import metadata_errors, qualified_name_problems
+from knarr.resources.metadata import metadata_errors
 from knarr.resources.quantity import parse_quantity
 
 _STANDARD = frozenset(

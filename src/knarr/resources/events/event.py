@@ -8,13 +8,14 @@ from typing import Any
 
 from knarr.meta.fielderrors import FieldError
 from knarr.meta.objects import Resource, Struct
+from knarr.meta.qualified import qualified_name_problems
 from knarr.resources.columns import get
 from knarr.resources.core import event as core
 from knarr.resources.core.event import EVENT, EventSource
 from knarr.resources.core.references import ObjectReference
 from knarr.resources.fielderrors import invalid, required, too_long
 from knarr.resources.kind import Admission, Column, Kind, StoredAs
-from knarr.resources.metadata import metadata_errors, qualified_name_problems
+from knarr.resources.metadata import metadata_errors
 
 API_VERSION = "events.k8s.io/v1"
 _NOTE_BYTES = 1024

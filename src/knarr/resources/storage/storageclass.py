@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from knarr.meta.fielderrors import FieldError
 from knarr.meta.objects import Resource
+from knarr.meta.qualified import qualified_name_problems
 from knarr.resources.columns import get, text
 from knarr.resources.core.storage_values import is_default_class
 from knarr.resources.fielderrors import IMMUTABLE, forbidden, invalid, not_supported, required
 from knarr.resources.kind import Admission, Column, Kind
-from knarr.resources.metadata import metadata_errors, qualified_name_problems
+from knarr.resources.metadata import metadata_errors
 
 IMMEDIATE, ON_FIRST_USE = "Immediate", "WaitForFirstConsumer"
 _POLICIES = ("Delete", "Retain")
