@@ -213,7 +213,6 @@ async def test_upgrades_that_nobody_asked_for_are_ignored(client):
         headers = {"Connection": "Upgrade", "Upgrade": wanted}
         async with client.get(PODS, headers=headers) as answer:
             assert answer.status == 200
-        assert "exec, attach and port-forward" in (await answer.json())["message"]
 
 
 async def test_impersonation_is_refused_rather_than_ignored(client):
