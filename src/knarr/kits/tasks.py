@@ -6,7 +6,7 @@ failure surfaces from the context as an ``ExceptionGroup``.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
 
@@ -33,9 +33,18 @@ class TaskScope:
         Raises:
             RuntimeError: the scope was not entered or is closing.
         """
+        self.start_stoppable(work, name=name)
+
+    def start_stoppable(self, work: Coroutine[Any, Any, None], *, name: str) -> Callable[[], None]:
+        """As ``start``; what is returned ends the work before."""
         task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+        def stop() -> None:
+            task.cancel()
+
+        return stop
 
     async def __aexit__(
         self,

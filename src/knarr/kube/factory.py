@@ -1,6 +1,7 @@
 """One informer per thing that is followed, however many controllers read it."""
 
 import random
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ class InformerFactory:
         self._clock = clock
         self._rng = rng
         self._informers: dict[tuple[str, ...], Informer[Any]] = {}
+        self._stops: dict[Informer[Any], Callable[[], None]] = {}
         self._scope: TaskScope | None = None
 
     def informer(
@@ -34,10 +36,12 @@ class InformerFactory:
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        keep: Callable[[T], T] | None = None,
     ) -> Informer[T]:
-        """The informer of a selection; the same arguments give the same informer.
+        """The informer of a selection; the same selection gives the same informer.
 
-        One that is made after the factory was entered starts at once and is not synced yet.
+        One that is made after the factory was entered starts at once and is not synced yet. ``keep``
+        counts when it is made (see ``Informer``).
         """
         selection = (
             kind.group,
@@ -57,13 +61,24 @@ class InformerFactory:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                keep=keep,
             )
             self._start(informer)
         return informer
 
     def _start(self, informer: Informer[Any]) -> None:
         if self._scope is not None:
-            self._scope.start(informer.run(), name=f"informer-{informer.kind.qualified_plural}")
+            name = f"informer-{informer.kind.qualified_plural}"
+            self._stops[informer] = self._scope.start_stoppable(informer.run(), name=name)
+
+    def drop(self, informer: Informer[Any]) -> None:
+        """Stop an informer and forget it; its kind is not offered any more."""
+        for selection, known in tuple(self._informers.items()):
+            if known is informer:
+                del self._informers[selection]
+        stop = self._stops.pop(informer, None)
+        if stop is not None:
+            stop()
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:

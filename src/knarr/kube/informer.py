@@ -12,7 +12,7 @@ pass does not act on the world before them (client-go needs "expectations" for t
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -71,7 +71,11 @@ class InformerStatistics:
 
 
 class Informer(Generic[T]):
-    """Follows the objects of one kind in one namespace (or all) that match the selectors."""
+    """Follows the objects of one kind in one namespace (or all) that match the selectors.
+
+    With ``keep`` the cache holds what that makes of each object, instead of the documents as they came:
+    with a model of few fields, for kinds of which little matters.
+    """
 
     def __init__(  # noqa: PLR0913 - what to follow takes four arguments, how takes three
         self,
@@ -83,6 +87,7 @@ class Informer(Generic[T]):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        keep: Callable[[T], T] | None = None,
         decoded_limit: int = 512,
     ) -> None:
         self.kind = kind
@@ -93,6 +98,7 @@ class Informer(Generic[T]):
         self._query = selector_query(label_selector, field_selector)
         self._labels = parse_label_selector(label_selector)
         self._fields = parse_field_selector(field_selector)
+        self._keep = keep
         self._cache: Cache[T] = Cache(self._decode, decoded_limit)
         self._handlers: list[Handler[T]] = []
         self._synced = asyncio.Event()
@@ -297,8 +303,16 @@ class Informer(Generic[T]):
             # While everything is read the answer rules, even when the store went back in time.
             changed = self._held(decoded.key) != _number(version)
         if changed:
-            self._notify(self._cache.put(decoded.key, document, decoded))
+            self._put(decoded, document)
         return decoded.key
+
+    def _put(self, subject: T, document: bytes | None = None) -> None:
+        """Cache an object and tell of it; ``document`` is its encoding where that is known."""
+        if self._keep is not None:
+            subject, document = self._keep(subject), None
+        if document is None:
+            document = self._client.codec.encode(self.kind, subject)
+        self._notify(self._cache.put(subject.key, document, subject))
 
     def _held(self, key: Key) -> int:
         """The version of the cached object; -1 when there is none."""
@@ -329,13 +343,17 @@ class Informer(Generic[T]):
         if not self._resumable or version <= _number(self._version) or not self._selects(subject):
             return
         if self._held(subject.key) < version:
-            document = self._client.codec.encode(self.kind, subject)
-            self._notify(self._cache.put(subject.key, document, subject))
+            self._put(subject)
 
     def forget(self, key: Key, uid: str) -> None:
         """Take an object that we deleted, and that is gone, out of the cache at once."""
         held = self._cache.get(key)
         if held is not None and held.metadata.uid == uid:
+            self._notify(self._cache.remove(key))
+
+    def clear(self) -> None:
+        """Report everything that is held as deleted: the kind itself is gone."""
+        for key in self.keys():
             self._notify(self._cache.remove(key))
 
     def _selects(self, subject: T) -> bool:

@@ -6,6 +6,7 @@ from knarr.kube.cache import Change
 from knarr.kube.controller import Controller
 from knarr.kube.handlers import BY_OWNER, Add, enqueue_controller, enqueue_self, owner_uids
 from knarr.meta.objects import Key, controller_of
+from knarr.resources.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
 from knarr.resources.batch.cronjob import CRON_JOB
@@ -25,11 +26,13 @@ from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.resources.events.event import EVENTS_EVENT
 from knarr.resources.storage.storageclass import STORAGE_CLASS
 from knarr.workloads.cronjob import CronJobReconciler
+from knarr.workloads.customresources import CustomKinds
 from knarr.workloads.deployment import DeploymentReconciler
 from knarr.workloads.endpoints import EndpointsReconciler
 from knarr.workloads.environment import Environment
 from knarr.workloads.events.reconciler import SWEEP, EventSweeper
 from knarr.workloads.garbagecollector import GarbageCollector
+from knarr.workloads.garbagecollector.customkinds import CustomCollector
 from knarr.workloads.garbagecollector.graph import Graph
 from knarr.workloads.job import JobReconciler
 from knarr.workloads.namespaces import NamespaceReconciler
@@ -46,6 +49,7 @@ _NOT_COLLECTED = (EVENT, EVENTS_EVENT)
 
 def build_workload_controllers(environment: Environment) -> list[Controller]:
     """All of them, wired to their informers. Enter the informers first, then the controllers."""
+    customs = CustomKinds(environment.informers, KINDS)
     return [
         _deployments(environment),
         _replica_sets(environment),
@@ -53,10 +57,10 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
         _jobs(environment),
         _endpoints(environment),
         _scheduler(environment),
-        _namespaces(environment),
+        _namespaces(environment, customs),
         _events(environment),
         *build_policy_controllers(environment),
-        *_collectors(environment),
+        *_collectors(environment, customs),
     ]
 
 
@@ -167,7 +171,7 @@ def _scheduler(environment: Environment) -> Controller:
     return controller
 
 
-def _namespaces(environment: Environment) -> Controller:
+def _namespaces(environment: Environment, customs: CustomKinds) -> Controller:
     informers = environment.informers
     reconciler = NamespaceReconciler(
         environment.client,
@@ -184,6 +188,7 @@ def _namespaces(environment: Environment) -> Controller:
     )
     controller = environment.controller("namespaces", reconciler, workers=2)
     reconciler.watch(controller.enqueue)
+    customs.add_handler(reconciler.come, reconciler.go)
     return controller
 
 
@@ -194,9 +199,11 @@ def _events(environment: Environment) -> Controller:
     return controller
 
 
-def _collectors(environment: Environment) -> list[Controller]:
-    kinds = [kind for kind in KINDS if kind not in _NOT_COLLECTED]
-    graph = Graph([environment.informers.informer(kind) for kind in kinds])
+def _collectors(environment: Environment, customs: CustomKinds) -> list[Controller]:
+    # of definitions their owners matter and not their schemas
+    kinds = [kind for kind in KINDS if kind not in (*_NOT_COLLECTED, CUSTOM_RESOURCE_DEFINITION)]
+    informers = [environment.informers.informer(kind) for kind in kinds]
+    graph = Graph([*informers, customs.definitions])
     controllers: list[Controller] = []
     queues: dict[str, Add] = {}
     collectors: list[GarbageCollector] = []
@@ -209,4 +216,8 @@ def _collectors(environment: Environment) -> list[Controller]:
         queues[name] = controller.enqueue
     for collector in collectors:
         collector.watch(queues)
-    return controllers
+    custom = CustomCollector(environment.client, graph, queues)
+    controller = environment.controller("gc-custom", custom, workers=4)
+    custom.watch(controller.enqueue)
+    customs.add_handler(custom.come, custom.go)
+    return [*controllers, controller]

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from knarr.apiserver.definitions import Definitions
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.inprocess import InProcessTransport
 from knarr.kits.clock import format_timestamp
@@ -70,7 +71,8 @@ class Counting:
 class World:
     """Everything there is, and shortcuts to look at it and to change it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, definitions: bool = False) -> None:
+        self._definitions = definitions
         self._stack = AsyncExitStack()
         self.clock = LoopClock()
         self.rng = random.Random(42)
@@ -83,6 +85,9 @@ class World:
         inner = InProcessTransport(handler, user)
         self.client = Client(inner)
         self.transport = Counting(inner)
+        if self._definitions:
+            made = Definitions(store, handler.registry, self.client, self.clock, self.rng, KINDS)
+            await enter(made)
         client = Client(self.transport)
         recorder = await enter(EventRecorder(client, "test", clock=self.clock, rng=self.rng))
         self.informers = InformerFactory(client, clock=self.clock, rng=self.rng)

@@ -3,8 +3,7 @@
 A definition may weigh half a megabyte; its names are enough here. Of an object the metadata is.
 """
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -89,17 +88,3 @@ def kind_of(definition: Definition) -> Kind[Resource] | None:
         namespaced=spec.scope == "Namespaced",
         model=Resource,
     )
-
-
-def wanted_kinds(
-    definitions: Iterable[Definition], known: Iterable[Kind[Any]]
-) -> dict[str, Kind[Resource]]:
-    """The kinds to follow, by the names of their definitions.
-
-    Args:
-        definitions: all of them.
-        known: kinds that are followed anyway.
-    """
-    anyway = {kind.qualified_plural for kind in known}
-    found = ((each.metadata.name, kind_of(each)) for each in definitions)
-    return {name: kind for name, kind in found if kind is not None and name not in anyway}

@@ -8,21 +8,14 @@ from knarr.kube.factory import InformerFactory
 from knarr.kube.informer import Informer
 from knarr.meta.objects import Resource
 from knarr.resources.kind import Kind
-from knarr.workloads.customresources.definition import (
-    DEFINITION,
-    Definition,
-    kind_of,
-    slim,
-    wanted_kinds,
-)
+from knarr.workloads.customresources.definition import DEFINITION, Definition, kind_of, slim
 
-Told = Callable[[Informer[Any]], None]
+Come = Callable[[Informer[Any]], None]
+Go = Callable[[Informer[Any]], None]
 
 
 class CustomKinds:
     """One informer per custom kind, of metadata alone.
-
-    A kind is left when its definition is gone: while one is being deleted its objects still end.
 
     Args:
         informers: not entered yet.
@@ -32,10 +25,9 @@ class CustomKinds:
     def __init__(self, informers: InformerFactory, known: Iterable[Kind[Any]]) -> None:
         self.definitions: Informer[Definition] = informers.informer(DEFINITION, keep=slim)
         self._informers = informers
-        self._known = tuple(known)
+        self._known = frozenset(kind.qualified_plural for kind in known)
         self._followed: dict[str, Informer[Resource]] = {}
-        self._added: list[Told] = []
-        self._removed: list[Told] = []
+        self._handlers: list[tuple[Come, Go]] = []
         self.definitions.add_handler(self._changed)
 
     @property
@@ -43,38 +35,45 @@ class CustomKinds:
         """Those of the kinds that there are now; a new one is not synced yet."""
         return tuple(self._followed.values())
 
-    def add_handler(self, added: Told, removed: Told) -> None:
-        """Be told of each kind that comes, before its objects, and that goes, before it is cleared."""
-        self._added.append(added)
-        self._removed.append(removed)
+    def add_handler(self, come: Come, go: Go) -> None:
+        """Be told of each kind that comes, and that goes.
+
+        ``come`` is called before the informer has any object. ``go`` is called when nothing more will
+        come from the informer; before that, objects that went with their definition were reported as
+        deleted. Objects of a kind that is merely not served any more, or served in another version, were
+        not: they are still there.
+        """
+        self._handlers.append((come, go))
 
     def _changed(self, change: Change[Definition]) -> None:
         name = change.key.name
         definition = change.new
-        if definition is None:
-            self._leave(name)
+        if name in self._known:
             return
-        wanted = wanted_kinds((definition,), self._known).get(name)
-        followed = self._followed.get(name)
-        if wanted is None:
-            if kind_of(definition) is None and not definition.deleting:
-                self._leave(name)
-        elif followed is None:
-            self._follow(name, wanted)
-        elif followed.kind != wanted:
-            self._leave(name)
+        if definition is None:
+            self._leave(name, gone=True)
+            return
+        wanted, followed = kind_of(definition), self._followed.get(name)
+        if definition.deleting and wanted is None:
+            # its objects are deleted all the same, and the definition waits for them
+            return
+        if followed is not None and followed.kind != wanted:
+            self._leave(name, gone=False)
+            followed = None
+        if followed is None and wanted is not None:
             self._follow(name, wanted)
 
     def _follow(self, name: str, kind: Kind[Resource]) -> None:
-        informer = self._informers.informer(kind, keep=slim)
-        self._followed[name] = informer
-        for told in self._added:
-            told(informer)
+        informer = self._followed[name] = self._informers.informer(kind, keep=slim)
+        for come, _ in self._handlers:
+            come(informer)
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: str, *, gone: bool) -> None:
         informer = self._followed.pop(name, None)
         if informer is None:
             return
         self._informers.drop(informer)
-        for told in self._removed:
-            told(informer)
+        if gone:
+            informer.clear()
+        for _, go in self._handlers:
+            go(informer)

@@ -14,7 +14,7 @@ from knarr.kube.client import Client
 from knarr.kube.controller import DONE, Result
 from knarr.kube.handlers import BY_OWNER, Add
 from knarr.kube.informer import Informer
-from knarr.meta.errors import NotFound
+from knarr.meta.errors import Conflict, NotFound
 from knarr.meta.objects import Key, OwnerReference, Resource
 from knarr.resources.kind import Kind
 from knarr.workloads.garbagecollector.graph import Graph
@@ -49,7 +49,7 @@ class GarbageCollector:
         def changed(change: Change[Any]) -> None:
             old, new = change.old, change.new
             if new is None:
-                self._graph.remember_gone(change.subject.metadata.uid)
+                self._graph.remember_gone(self._kind, change.subject.metadata.uid)
                 for kind, key in self._graph.dependent_keys(change.subject.metadata.uid):
                     queues[kind.qualified_plural](key)
             elif _concerns(old, new):
@@ -87,7 +87,7 @@ class GarbageCollector:
     async def _dependent(self, informer: Informer[Any], subject: Resource) -> None:
         """Collect an object of any kind, or relieve it of owners that are gone."""
         owners = {
-            reference.uid: await self._state(subject, reference)
+            reference.uid: await self._state(informer.kind, subject, reference)
             for reference in subject.metadata.owner_references or ()
         }
         if not owners:
@@ -100,9 +100,12 @@ class GarbageCollector:
         elif verdict.drop:
             await self._drop_references(informer.kind, subject, verdict.drop)
 
-    async def _state(self, subject: Resource, reference: OwnerReference) -> Owner:
+    async def _state(self, kind: Kind[Any], subject: Resource, reference: OwnerReference) -> Owner:
+        if self._graph.is_gone(reference):
+            return Owner.ABSENT
         informer = self._graph.informer_of(reference)
         if informer is None:
+            self._graph.note_stranger(reference, kind, subject.key)
             return Owner.FOREIGN
         namespace = subject.metadata.namespace
         owner = self._graph.find(reference)
@@ -118,16 +121,24 @@ class GarbageCollector:
         return Owner.WAITING if waits_for_collector(owner) == FOREGROUND else Owner.SOLID
 
     async def _ask(self, kind: Kind[Any], key: Key, uid: str) -> Resource | None:
-        if self._graph.is_gone(uid):
-            return None
         try:
             found: Resource = await self._client.get(kind, key)
         except NotFound:
             return None
         return found if found.metadata.uid == uid else None
 
+    def _require_everything(self) -> None:
+        """Dependents may be of any kind.
+
+        Raises:
+            Conflict: a kind has just come; the caller is to come again.
+        """
+        if not self._graph.complete:
+            raise Conflict("not every kind is cached yet")
+
     async def _foreground(self, subject: Resource) -> None:
         """Delete all dependents; when none that blocks is left, let the object go."""
+        self._require_everything()
         uid = subject.metadata.uid
         waiting = False
         for informer in self._graph.informers:
@@ -141,6 +152,7 @@ class GarbageCollector:
 
     async def _orphan(self, subject: Resource) -> None:
         """Let the dependents live without their owner, then let the object go."""
+        self._require_everything()
         uid = subject.metadata.uid
         for kind, dependent in tuple(self._graph.dependents(uid)):
             await self._drop_references(kind, dependent, frozenset({uid}))

@@ -35,7 +35,7 @@ class NamespaceReconciler:
     Args:
         client: for writing.
         namespaces, accounts, config_maps: informers.
-        contents: informers of every namespaced kind.
+        contents: informers of every namespaced kind; others come and go.
         ca_pem: the certificate of the API server's CA.
         clock: for transition times.
     """
@@ -55,7 +55,8 @@ class NamespaceReconciler:
         self._namespaces = namespaces
         self._accounts = accounts
         self._config_maps = config_maps
-        self._contents = tuple(contents)
+        self._contents = list(contents)
+        self._add: Add = lambda _: None
         self._ca_pem = ca_pem
         self._clock = clock
 
@@ -69,18 +70,29 @@ class NamespaceReconciler:
             if change.key.name in (DEFAULT_ACCOUNT, ROOT_CA) and change.type != "added":
                 add(Key("", change.key.namespace))
 
-        def content_changed(change: Change[Any]) -> None:
-            if change.type == "modified":
-                return
-            namespace = self._namespaces.get(Key("", change.key.namespace))
-            if namespace is not None and namespace.deleting:
-                add(namespace.key)
-
+        self._add = add
         self._namespaces.add_handler(namespace_changed)
         self._accounts.add_handler(required_changed)
         self._config_maps.add_handler(required_changed)
         for informer in self._contents:
-            informer.add_handler(content_changed)
+            informer.add_handler(self._content_changed)
+
+    def _content_changed(self, change: Change[Any]) -> None:
+        if change.type == "modified":
+            return
+        namespace = self._namespaces.get(Key("", change.key.namespace))
+        if namespace is not None and namespace.deleting:
+            self._add(namespace.key)
+
+    def come(self, informer: Informer[Any]) -> None:
+        """A kind has come whose objects go with their Namespaces."""
+        if informer.kind.namespaced:
+            self._contents.append(informer)
+            informer.add_handler(self._content_changed)
+
+    def go(self, informer: Informer[Any]) -> None:
+        """A kind has gone."""
+        self._contents = [each for each in self._contents if each is not informer]
 
     async def reconcile(self, key: Key) -> Result:
         """Fill or empty one Namespace."""
