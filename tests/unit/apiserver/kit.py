@@ -74,13 +74,14 @@ class Api:
         self._watches: list[Watch] = []
 
     async def call(
-        self, method, path, body=None, *, query=None, accept="", content_type="application/json"
-    ):
+        self, method, path, body=None, *, query=None, accept="", content_type="application/json",
+        user=ADMIN,
+    ):  # fmt: skip
         raw = (
             body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         )
         request = ApiRequest(
-            method, path, ADMIN, query=query or {}, body=raw, accept=accept,
+            method, path, user, query=query or {}, body=raw, accept=accept,
             content_type=content_type if raw else "",
         )  # fmt: skip
         return Answer(await self.handler.handle(request))
