@@ -140,11 +140,10 @@ def _validator(
     rules: CrdVersion,
 ) -> Callable[[CustomObject, Admission], tuple[FieldError, ...]]:
     def validate(subject: CustomObject, admission: Admission) -> tuple[FieldError, ...]:
-        old = admission.old
-        before = old.content if isinstance(old, CustomObject) else None
+        before = None if admission.old is None else _plain(admission.old)
         if admission.subresource == "status":
             return rules.status_errors(_plain(subject), before or {})
-        return rules.errors(_plain(subject), None if old is None else _plain(old))
+        return rules.errors(_plain(subject), before)
 
     return validate
 

@@ -1,10 +1,11 @@
 """CustomResourceDefinitions' structural schemas: pure functions on JSON documents.
 
-``definition_errors`` judges a definition (``cel_errors`` its rules in CEL, which cannot be enforced),
+``definition_errors`` judges a definition (``cel_errors`` its rules in CEL),
 ``CrdVersion`` does everything that happens to documents of one version.
 """
 
-from knarr.apiserver.structural.checking import CEL_DETAIL, cel_errors, schema_errors
+from knarr.apiserver.structural.cel import cel_errors
+from knarr.apiserver.structural.checking import schema_errors
 from knarr.apiserver.structural.columns import PrinterColumn, parse_columns
 from knarr.apiserver.structural.defaulting import apply_defaults, drop_nulls
 from knarr.apiserver.structural.definition import (
@@ -23,7 +24,6 @@ from knarr.apiserver.structural.schema import BadSchema, Schema, parse_schema
 from knarr.apiserver.structural.validation import MISSING, validate
 
 __all__ = [
-    "CEL_DETAIL",
     "MISSING",
     "Admitted",
     "BadPath",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from knarr.apiserver.structural.embedded import embedded_errors
-from knarr.apiserver.structural.keywords import Document, Part, cel_rules, grammar_errors, parts
+from knarr.apiserver.structural.keywords import Document, Part, grammar_errors, parts
 from knarr.apiserver.structural.pruning import META_FIELDS, as_root, coerce_metadata, prune
 from knarr.apiserver.structural.schema import (
     EMBEDDED,
@@ -49,10 +49,6 @@ _ROOT_NAMES: Final = (
 _UNSUPPORTED: Final = (
     "id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref",
 )  # fmt: skip
-CEL_DETAIL: Final = (
-    "validation rules in CEL are not supported by this version of Knarr: remove the rule or check "
-    "objects with a validating admission webhook"
-)
 
 
 def schema_errors(document: Any, path: str, *, has_status: bool = False) -> tuple[FieldError, ...]:
@@ -83,11 +79,6 @@ def _has_unsupported(document: Document) -> bool:
     if isinstance(document.get("items"), list) or document.get(PRESERVE) is False:
         return True
     return any(_has_unsupported(part.document) for part in parts(document, ""))
-
-
-def cel_errors(document: Any, path: str) -> tuple[FieldError, ...]:
-    """One error per rule in CEL: such rules cannot be enforced."""
-    return tuple(forbidden(where, CEL_DETAIL) for where in cel_rules(document, path))
 
 
 def _root_errors(document: Document, path: str, *, has_status: bool) -> Errors:

@@ -137,7 +137,7 @@ def _unknown(document: Any, path: str) -> Iterator[str]:
 
 
 def cel_rules(document: Any, path: str) -> tuple[str, ...]:
-    """The paths of validation rules in CEL, which are not evaluated."""
+    """The paths of validation rules in CEL."""
     return tuple(_rules(document, path))
 
 

@@ -7,6 +7,7 @@ On a write: ``admit`` (unknown fields, nulls, embedded metadata, defaults), then
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from knarr.apiserver.structural.cel import Judge, judge_of, judged
 from knarr.apiserver.structural.columns import PrinterColumn, parse_columns
 from knarr.apiserver.structural.defaulting import apply_defaults, drop_nulls
 from knarr.apiserver.structural.embedded import MetadataCheck, embedded_errors
@@ -56,6 +57,8 @@ class CrdVersion:
         document = (version.get("schema") or {}).get("openAPIV3Schema")
         self._load = load or (lambda: document)
         self._parsed: Schema | None = None
+        self._judge: Judge | None = None
+        self._judge_made = False
         self._check = check
         self._subresources = version.get("subresources") or {}
         self._selectable = tuple(each["jsonPath"] for each in version.get("selectableFields") or ())
@@ -80,6 +83,12 @@ class CrdVersion:
         if self._parsed is None:
             self._parsed = parse_schema(self.document)
         return self._parsed
+
+    def _rules(self) -> Judge | None:
+        """What judges by the schema's rules in CEL, compiled at first use."""
+        if not self._judge_made:
+            self._judge, self._judge_made = judge_of(self.document), True
+        return self._judge
 
     @property
     def has_status(self) -> bool:
@@ -114,20 +123,25 @@ class CrdVersion:
         # lists that already were ambiguous do not block other changes
         if old is None or not list_errors(old, self.schema):
             found += list_errors(document, self.schema)
-        return tuple(found)
+        return judged(self._rules(), found, document, old)
 
     def status_errors(
         self, document: Mapping[str, Any], old: Mapping[str, Any]
     ) -> tuple[FieldError, ...]:
-        """What is wrong with the status of an object that is written through its subresource."""
+        """What is wrong with the status of an object that is written through its subresource.
+
+        Args:
+            document: the whole object with its new status.
+            old: the stored one.
+        """
         schema = self.schema.properties.get("status")
         if schema is None or "status" not in document:
-            return ()
+            return judged(self._rules(), [], document, old)
         status, before = document["status"], old.get("status", MISSING)
         found = [*validate(status, schema, old=before, prefix="status")]
         if before is MISSING or not list_errors(before, schema, "status"):
             found += list_errors(status, schema, "status")
-        return tuple(found)
+        return judged(self._rules(), found, document, old)
 
     def selectable(self, document: Mapping[str, Any]) -> dict[str, str]:
         """The values of selectable fields by the names that selectors use: ``spec.color``."""

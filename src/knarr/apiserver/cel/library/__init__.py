@@ -1,0 +1,1 @@
+"""What functions do: by name, ``function(budget, *arguments)``."""
