@@ -32,6 +32,7 @@ MODULE_OF = {
     "get": "manifests",
     "delete": "manifests",
     "demo": "demo",
+    "crds": "crds",
 }
 
 

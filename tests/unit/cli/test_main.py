@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from knarr.cli.main import MODULE_OF, build_app, modules_for
@@ -75,3 +76,15 @@ def test_bad_manifests_name_what_is_wrong(tmp_path: Path, text: str, said: str) 
     with pytest.raises(CommandError, match=said) as caught:
         kind_of(read_manifests(str(manifest))[0], str(manifest))
     assert "bad.yaml" in caught.value.message
+
+
+def test_crds_are_complete_documents_without_references() -> None:
+    shown = RUNNER.invoke(APP, ["crds"])
+    assert shown.exit_code == 0, shown.output
+    documents = list(yaml.load_all(shown.stdout, Loader=yaml.CSafeLoader))
+    names = [document["metadata"]["name"] for document in documents]
+    assert "services.serving.knative.dev" in names
+    assert "podautoscalers.autoscaling.internal.knative.dev" in names
+    assert "&id" not in shown.stdout
+    listed = json.loads(RUNNER.invoke(APP, ["crds", "-o", "json"]).stdout)
+    assert listed["items"] == documents

@@ -5,11 +5,9 @@ change of a definition is followed as soon as it is visible. Streams of a kind w
 ended: their clients resume, under the new one.
 """
 
-import asyncio
 import hashlib
 import logging
 import random
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -27,20 +25,16 @@ from knarr.apiserver.definitions.cleanup import (
 )
 from knarr.apiserver.definitions.instances import Instances
 from knarr.apiserver.definitions.naming import Claims, claims_of, plan_names
-from knarr.apiserver.definitions.native import (
-    missing,
-    native_definition,
-    new_native,
-    renewed_native,
-)
+from knarr.apiserver.definitions.native import NativeDefinitions
 from knarr.apiserver.definitions.rules import COLLECTION
+from knarr.apiserver.definitions.stored import SchemaSource, name_of, version_of
 from knarr.apiserver.served import ENCODER, Registry, Served
 from knarr.apiserver.structural import BadPath
 from knarr.kits.clock import Clock, format_timestamp
 from knarr.kits.tasks import TaskScope
 from knarr.kube.client import Client
 from knarr.kube.controller import DONE, Controller, Result
-from knarr.meta.errors import Conflict, NotFound, StatusError
+from knarr.meta.errors import NotFound
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.apiextensions.customresourcedefinition import (
     CUSTOM_RESOURCE_DEFINITION,
@@ -48,7 +42,6 @@ from knarr.resources.apiextensions.customresourcedefinition import (
     CustomResourceDefinitionStatus,
     is_established,
 )
-from knarr.resources.apiextensions.definitions import own_definitions
 from knarr.resources.kind import Kind
 from knarr.store.records import Event
 from knarr.store.store import Store
@@ -120,17 +113,17 @@ class Definitions:
         Raises:
             StatusError: the store refuses writes.
         """
-        keys = [key for key, _ in self._stored()]
-        first = missing(self._kinds, keys)
+        native = NativeDefinitions(self._store, self._registry, self._clock, self._rng, self._kinds)
+        first = native.missing()
         if first:
-            await self._write_native(own_definitions(self._kinds))
+            await native.write()
         self._resume()
         scope = TaskScope()
         await scope.__aenter__()
         self._scope = scope
         scope.start(self._follow(), name="definitions-follow")
         if not first:
-            scope.start(self._renew_native(), name="definitions-native")
+            scope.start(native.renew(), name="definitions-native")
         await self._controller.__aenter__()
         return self
 
@@ -152,7 +145,7 @@ class Definitions:
     def _stored(self) -> list[tuple[Key, bytes]]:
         """Every visible definition."""
         items = self._store.page(COLLECTION).items
-        return [(Key("", _name_of(data)), data) for data in items]
+        return [(Key("", name_of(data)), data) for data in items]
 
     def _resume(self) -> None:
         """Follow from now on, and take over everything that is there; no await in between."""
@@ -161,7 +154,7 @@ class Definitions:
         for name in set(self._known) - {key.name for key, _ in present}:
             self._forget(name)
         for key, data in present:
-            self._observe(key.name, data, int(_rv_of(data)))
+            self._observe(key.name, data, version_of(data))
 
     async def _follow(self) -> None:
         while True:
@@ -249,7 +242,7 @@ class Definitions:
         accepted = definition.status.accepted_names if definition.status is not None else None
         document["spec"]["names"] = msgspec.to_builtins(accepted)
         try:
-            return tuple(serve_definition(document, since, load=_Source(data).schema))
+            return tuple(serve_definition(document, since, load=SchemaSource(data).schema))
         except (BadPath, KeyError, StopIteration) as error:
             # written by a version of Knarr that allowed it
             _log.error("%s cannot be served: %r", definition.metadata.name, error)
@@ -356,89 +349,3 @@ class Definitions:
 
     def _now(self) -> str:
         return format_timestamp(self._clock.wall())
-
-    # --- Knarr's own ------------------------------------------------------------------------------------
-
-    async def _renew_native(self) -> None:
-        # computing takes tens of milliseconds, and nobody waits for it
-        documents = await asyncio.to_thread(lambda: list(own_definitions(self._kinds)))
-        try:
-            await self._write_native(documents)
-        except StatusError as error:
-            _log.warning("definitions of own kinds are not renewed: %s", error)
-
-    async def _write_native(self, documents: Iterable[dict[str, Any]]) -> None:
-        """Make the definitions of Knarr's own custom kinds, or bring them up to date."""
-        for document in documents:
-            await self._write_one(native_definition(document))
-
-    async def _write_one(self, definition: CustomResourceDefinition) -> None:
-        served = self._registry.find(
-            CUSTOM_RESOURCE_DEFINITION.group,
-            CUSTOM_RESOURCE_DEFINITION.version,
-            CUSTOM_RESOURCE_DEFINITION.plural,
-        )
-        if served is None:
-            return
-        key = definition.key
-        entry = self._store.newest(COLLECTION, key)
-        try:
-            if entry is None:
-                uid = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-                new = new_native(definition, uid, self._now())
-                await self._store.create(COLLECTION, key, uid, served.maker(new))
-                return
-            renewed = renewed_native(definition, self._decode(entry.data), self._now())
-            if renewed is not None:
-                await self._store.update(COLLECTION, key, entry.rv, served.maker(renewed))
-        except Conflict:
-            # a user writes it at this very moment; the next start sees what became of it
-            return
-
-
-class _Head(msgspec.Struct, frozen=True):
-    class _Meta(msgspec.Struct, frozen=True, rename="camel"):
-        name: str = ""
-        resource_version: str = "0"
-
-    metadata: _Meta = _Meta()
-
-
-def _name_of(data: bytes) -> str:
-    return msgspec.json.decode(data, type=_Head).metadata.name
-
-
-def _rv_of(data: bytes) -> str:
-    return msgspec.json.decode(data, type=_Head).metadata.resource_version
-
-
-class _SchemaDocument(msgspec.Struct, frozen=True):
-    class _Spec(msgspec.Struct, frozen=True):
-        class _Version(msgspec.Struct, frozen=True):
-            class _Validation(msgspec.Struct, frozen=True):
-                document: Any = msgspec.field(default=None, name="openAPIV3Schema")
-
-            name: str = ""
-            schema: _Validation = _Validation()
-
-        versions: tuple[_Version, ...] = ()
-
-    spec: _Spec
-
-
-class _Source:
-    """Schemas out of a stored definition, decoded when they are asked for."""
-
-    __slots__ = ("_data",)
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def schema(self, version: str) -> Mapping[str, Any] | None:
-        """``openAPIV3Schema`` of a version."""
-        document = msgspec.json.decode(self._data, type=_SchemaDocument)
-        for each in document.spec.versions:
-            if each.name == version:
-                found: Mapping[str, Any] | None = each.schema.document
-                return found
-        return None
