@@ -11,10 +11,13 @@ from typing import Any
 
 import msgspec
 
-from knarr.meta.errors import BadRequest
+from knarr.meta.errors import BadRequest, TooLarge
 
 MAX_DEPTH = 64
+MAX_OBJECTS = 20_000
+MAX_VALUES = 100_000
 _MAX_ALIASES = 64
+_MAX_NODES = 100_000
 _INT64 = range(-(1 << 63), 1 << 63)
 _CONTAINERS = (dict, list)
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
@@ -26,6 +29,7 @@ def parse_json(text: bytes) -> Any:
 
     Raises:
         BadRequest: malformed, not UTF-8, a duplicate key, or nested too deeply.
+        TooLarge: it has too many parts.
     """
     try:
         value = msgspec.json.decode(text)
@@ -88,6 +92,14 @@ def _too_deep() -> BadRequest:
     return BadRequest(f"the body is nested more than {MAX_DEPTH} levels deep")
 
 
+def too_many() -> TooLarge:
+    """The refusal of a document of more parts than an object can have."""
+    return TooLarge(
+        f"the body has too many parts: the limit is {MAX_OBJECTS} objects and arrays that hold "
+        f"{MAX_VALUES} values"
+    )
+
+
 def _is_plain(text: bytes, value: Any) -> bool:
     """Whether a decoded text surely has no duplicate keys and no number beyond 64 bits.
 
@@ -102,12 +114,21 @@ def _is_plain(text: bytes, value: Any) -> bool:
 
 
 def _count_keys(value: Any) -> int:
-    """How many keys the objects in a value have together."""
-    keys = 0
+    """How many keys the objects in a value have together.
+
+    Raises:
+        BadRequest: nested too deeply.
+        TooLarge: too many parts: what one costs later is far more than its bytes.
+    """
+    keys = objects = values = 0
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH + 1):
         if not level:
             return keys
+        objects += len(level)
+        values += sum(map(len, level))
+        if objects > MAX_OBJECTS or values > MAX_VALUES:
+            raise too_many()
         inner: list[Any] = []
         for item in level:
             if type(item) is dict:
@@ -125,6 +146,7 @@ def parse_yaml(text: bytes) -> Any:
     Raises:
         BadRequest: malformed, several documents, a tag, a duplicate key, too many aliases, or
             nested too deeply.
+        TooLarge: it has too many parts.
     """
     import yaml
 
@@ -138,17 +160,20 @@ def parse_yaml(text: bytes) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         message = " ".join(str(error).split())
         raise BadRequest(f"the body is not valid YAML: {message}") from None
+    _count_keys(value)
     return value
 
 
 def _compose(text: str, yaml: Any) -> Any:
     loader_type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    aliases = 0
-    depth = 0
+    aliases = nodes = depth = 0
     for event in yaml.parse(text, Loader=loader_type):
+        nodes += isinstance(event, yaml.NodeEvent)
         aliases += isinstance(event, yaml.AliasEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
+        if nodes > _MAX_NODES:
+            raise too_many()
         if aliases > _MAX_ALIASES:
             raise ValueError(f"more than {_MAX_ALIASES} aliases")
         if depth > MAX_DEPTH:
@@ -178,15 +203,13 @@ _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)([eE][-+]?[0-9]+)?"
 class _Builder:
     """Turns a node graph into values with a budget, so that aliases cannot multiply."""
 
-    _MAX_NODES = 100_000
-
     def __init__(self, yaml: Any) -> None:
         self._yaml = yaml
         self._nodes = 0
 
     def build(self, node: Any, depth: int) -> Any:
         self._nodes += 1
-        if self._nodes > self._MAX_NODES or depth > MAX_DEPTH:
+        if self._nodes > _MAX_NODES or depth > MAX_DEPTH:
             raise ValueError("too large after its aliases are expanded")
         if isinstance(node, self._yaml.ScalarNode):
             return self._scalar(node)

@@ -34,12 +34,20 @@ from knarr.store.records import Entry
 from knarr.store.store import Store
 
 _NAME_ATTEMPTS = 8
+_MAX_WARNINGS = 100
+_MAX_WARNINGS_CHARACTERS = 4096
 
 
 def written(served: Served, data: bytes, warnings: list[str], status: int = 200) -> ApiResponse:
-    """The answer to a write."""
-    headers = tuple(warning_header(text) for text in warnings)
-    return ApiResponse(status, served.shown(data), headers=headers)
+    """The answer to a write; what exceeds a few kilobytes of warnings is left out."""
+    headers: list[tuple[str, str]] = []
+    left = _MAX_WARNINGS_CHARACTERS
+    for text in warnings[:_MAX_WARNINGS]:
+        left -= len(text)
+        if left < 0:
+            break
+        headers.append(warning_header(text))
+    return ApiResponse(status, served.shown(data), headers=tuple(headers))
 
 
 class Writer:

@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+_MAX_CAUSES = 100
+_MAX_TEXT = 16 * 1024
+
 
 class KnarrError(Exception):
     """Root of every error that Knarr raises on purpose."""
@@ -198,11 +201,11 @@ BY_REASON: dict[str, type[StatusError]] = {
 
 
 def status_body(error: StatusError) -> dict[str, Any]:
-    """The ``metav1.Status`` document of an error."""
+    """The ``metav1.Status`` document of an error; very long texts and lists are cut."""
     named = {"name": error.name, "group": error.group, "kind": error.kind, "uid": error.uid}
-    details: dict[str, Any] = {field: value for field, value in named.items() if value}
+    details: dict[str, Any] = {field: _cut(value) for field, value in named.items() if value}
     if error.causes:
-        details["causes"] = [msgspec.to_builtins(cause) for cause in error.causes]
+        details["causes"] = [_shown(cause) for cause in error.causes[:_MAX_CAUSES]]
     if error.retry_after_s is not None:
         details["retryAfterSeconds"] = error.retry_after_s
     body: dict[str, Any] = {
@@ -210,13 +213,25 @@ def status_body(error: StatusError) -> dict[str, Any]:
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": error.message,
+        "message": _cut(error.message),
         "reason": error.reason,
         "code": error.code,
     }
     if details:
         body["details"] = details
     return body
+
+
+def _shown(cause: Cause) -> dict[str, str]:
+    shown: dict[str, str] = msgspec.to_builtins(cause)
+    return {name: _cut(value) for name, value in shown.items()}
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text that repeats what a client sent at length."""
+    if len(text) <= _MAX_TEXT:
+        return text
+    return f"{text[:_MAX_TEXT]}… ({len(text) - _MAX_TEXT} more characters)"
 
 
 def error_from_status(body: dict[str, Any], http_code: int) -> StatusError:

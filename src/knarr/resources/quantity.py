@@ -6,7 +6,7 @@ as the API server does: no fraction, the largest suffix that keeps every digit.
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_UP, Decimal, localcontext
+from decimal import ROUND_UP, Context, Decimal, InvalidOperation, localcontext
 from typing import Literal
 
 Format = Literal["decimal", "binary", "exponent"]
@@ -60,7 +60,8 @@ def parse_quantity(text: str | float) -> Quantity:
     if match is None:
         raise ValueError(PATTERN_TEXT)
     suffix, exponent = match["suffix"] or "", match["exponent"]
-    with localcontext(prec=_PRECISION):
+    # What is beyond every limit becomes infinite instead of an error, and is cut to the limit below.
+    with localcontext(Context(prec=_PRECISION, traps=[InvalidOperation])):
         number = Decimal(match["number"])
         form: Format = "decimal"
         if exponent is not None:

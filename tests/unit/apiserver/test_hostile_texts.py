@@ -85,3 +85,81 @@ async def test_continue_tokens_that_nobody_made(api, position, status):
     assert answer.status == status, answer.json
     if status == 410:
         assert answer.json["metadata"]["continue"]
+
+
+SMALL = 60_000
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"x":[' + b"{}," * SMALL + b"{}]}", "application/json"),
+        (b'{"x":[' + b"0," * 2 * SMALL + b"0]}", "application/json"),
+        (
+            b'{"x":{' + b",".join(b'"%d":0' % n for n in range(2 * SMALL)) + b"}}",
+            "application/json",
+        ),
+        (
+            b'{"x":[' + b"{}," * SMALL + b'{"a":1.50,"b":123456789012345678901}]}',
+            "application/json",
+        ),
+        (b"- a\n" * 2 * SMALL, "application/yaml"),
+        (envelope("v1", "ConfigMap", delimited(1, b"\x7a\x00" * 2 * SMALL)), PROTOBUF),
+        (envelope("v1", "Pod", delimited(2, b"\x12\x00" * SMALL)), PROTOBUF),
+    ],
+)
+async def test_bodies_of_too_many_parts(api, body, content_type):
+    answer = await api.post(CONFIG_MAPS, body, content_type=content_type)
+    assert (answer.status, answer.json["reason"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_answers_do_not_repeat_everything(api):
+    name = "x" * 1_000_000
+    answer = await api.post(CONFIG_MAPS, config_map(name + "!"))
+    assert answer.status == 422
+    assert len(answer.response.body) < 100_000
+    many = config_map("a", finalizers=["?"] * 5_000)
+    answer = await api.post(CONFIG_MAPS, many)
+    assert answer.status == 422
+    assert len(answer.json["details"]["causes"]) == 100
+    assert len(answer.response.body) < 100_000
+    unknown = config_map("b") | {f"unknown{n}": n for n in range(5_000)}
+    answer = await api.post(CONFIG_MAPS, unknown)
+    assert answer.status == 201
+    assert 50 < len(answer.warnings) <= 100
+    assert sum(map(len, answer.warnings)) < 5_000
+
+
+async def test_long_lists_are_merged_in_linear_time(api):
+    many = [{"name": f"c{n}", "image": "i"} for n in range(3_000)]
+    body = deployment("a")
+    body["spec"]["template"]["spec"]["containers"] = many
+    assert (await api.post(DEPLOYMENTS, body)).status == 201
+    patch = {
+        "spec": {
+            "template": {
+                "spec": {"containers": [{"name": item["name"], "image": "j"} for item in many]}
+            }
+        }
+    }
+    answer = await api.patch(f"{DEPLOYMENTS}/a", patch, STRATEGIC)
+    assert answer.status == 200
+    assert {item["image"] for item in answer.json["spec"]["template"]["spec"]["containers"]} == {
+        "j"
+    }
+
+
+async def test_long_texts_in_places_of_short_ones(api):
+    jobs = "/apis/batch/v1/namespaces/default/cronjobs"
+    spec = {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}
+    body = {
+        "metadata": {"name": "a"},
+        "spec": {"schedule": "1," * 500_000 + "1 * * * *", "jobTemplate": {"spec": {"template": {"spec": spec}}}},
+    }  # fmt: skip
+    answer = await api.post(jobs, body)
+    assert (answer.status, answer.json["reason"]) == (422, "Invalid")
+    limited = deployment("a")
+    (container,) = limited["spec"]["template"]["spec"]["containers"]
+    container["resources"] = {"limits": {"cpu": "1" * 1_000_000, "memory": "1e999999"}}
+    answer = await api.post(DEPLOYMENTS, limited)
+    assert answer.status in (201, 422)

@@ -5,9 +5,9 @@ of its types). Directives: ``$patch: replace|delete|merge``, ``$retainKeys``, ``
 ``$deleteFromPrimitiveList/<list>``. Source of the behaviour: ``apimachinery/pkg/util/strategicpatch``.
 """
 
+import json
 from typing import Any
 
-from knarr.apiserver.patches.jsonpatch import same_json
 from knarr.apiserver.protobuf.wire import WireTable
 from knarr.meta.errors import BadRequest
 
@@ -126,18 +126,25 @@ class _Merge:
             raise BadRequest(f"an item of a list that is merged by {key!r} is not an object")
         if any(item.get(_PATCH) == "replace" for item in patch):
             return [_without_directives(item) for item in patch if set(item) - {_PATCH}]
-        result = list(old)
+        # Places by name instead of a search per item: both lists may be long.
+        result: list[Any] = list(old)
+        places: dict[str, int] = {}
+        for at, each in enumerate(old):
+            if isinstance(each, dict) and key in each:
+                places.setdefault(_mark(each[key]), at)
+        gone: set[str] = set()
         fresh: list[Any] = []
         for item in patch:
-            name = _name(item, key)
-            at = _find(result, key, name)
+            mark = _mark(_name(item, key))
+            found = places.get(mark) if mark not in gone else None
             if item.get(_PATCH) == "delete":
-                result = [each for each in result if not _is(each, key, name)]
-            elif at is None:
+                gone.add(mark)
+            elif found is None:
                 fresh.append(self.objects({}, item, message))
             else:
-                result[at] = self.objects(result[at], item, message)
-        return fresh + result
+                result[found] = self.objects(result[found], item, message)
+        kept = [each for each in result if not gone or _mark_of(each, key) not in gone]
+        return fresh + kept
 
     def _directives(
         self, result: dict[str, Any], patch: dict[str, Any], message: str | None
@@ -145,9 +152,9 @@ class _Merge:
         for name, value in patch.items():
             if name.startswith(_DELETE_PRIMITIVES):
                 field = name.removeprefix(_DELETE_PRIMITIVES)
-                gone = _list(name, value)
+                gone = {_mark(item) for item in _list(name, value)}
                 if isinstance(result.get(field), list):
-                    result[field] = [item for item in result[field] if item not in gone]
+                    result[field] = [item for item in result[field] if _mark(item) not in gone]
         for name, value in patch.items():
             if name.startswith(_ORDER):
                 field = name.removeprefix(_ORDER)
@@ -176,16 +183,20 @@ def _name(item: Any, key: str) -> Any:
     return item[key]
 
 
-def _is(item: Any, key: str, name: Any) -> bool:
-    return isinstance(item, dict) and key in item and same_json(item[key], name)
+def _mark(name: Any) -> str:
+    """A text that is equal exactly for equal JSON values."""
+    if isinstance(name, float) and name.is_integer():
+        name = int(name)
+    return json.dumps(name, sort_keys=True)
 
 
-def _find(items: list[Any], key: str, name: Any) -> int | None:
-    return next((at for at, item in enumerate(items) if _is(item, key, name)), None)
+def _mark_of(item: Any, key: str) -> str | None:
+    return _mark(item[key]) if isinstance(item, dict) and key in item else None
 
 
 def _primitives(old: list[Any], patch: list[Any]) -> list[Any]:
-    return [*old, *(item for item in patch if item not in old)]
+    known = {_mark(item) for item in old}
+    return [*old, *(item for item in patch if _mark(item) not in known)]
 
 
 def _without_directives(value: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from knarr.apiserver.jsontext import parse_json
+from knarr.apiserver.jsontext import MAX_OBJECTS, MAX_VALUES, parse_json, too_many
 from knarr.apiserver.protobuf.wire import WireField, WireTable
 from knarr.kits.clock import format_micro_timestamp, format_timestamp
 from knarr.meta.errors import BadRequest, UnsupportedMediaType
@@ -38,6 +38,7 @@ def decode_body(table: WireTable, body: bytes) -> Decoded:
 
     Raises:
         BadRequest: the bytes are no such encoding.
+        TooLarge: it has too many parts.
         UnsupportedMediaType: nobody told us how this kind is encoded.
     """
     if not body.startswith(MAGIC):
@@ -173,14 +174,19 @@ _ZERO: dict[str, Any] = {
 class _Reader:
     def __init__(self, table: WireTable) -> None:
         self._table = table
+        self._messages = self._fields = 0
 
     def message(self, name: str, data: bytes, depth: int) -> dict[str, Any]:
         if depth > _MAX_DEPTH:
             raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
+        self._messages += 1
         plan = self._table.fields(name)
         result: dict[str, Any] = {}
         for number, value in _split(data):
             field = plan.get(number)
+            self._fields += 1
+            if self._messages > MAX_OBJECTS or self._fields > MAX_VALUES:
+                raise too_many()
             if field is not None:
                 self._put(result, field, value, depth)
         return result

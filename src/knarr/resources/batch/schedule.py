@@ -25,6 +25,7 @@ _MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_MAX_CHARACTERS = 4096
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _ITEM = re.compile(
@@ -179,6 +180,8 @@ def parse_schedule(text: str, zone: dt.tzinfo = dt.UTC) -> Schedule:
         ValueError: it is malformed; the text says how.
     """
     text = text.strip()
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"longer than {_MAX_CHARACTERS} characters")
     if text.startswith("@every "):
         seconds = int(parse_duration(text.removeprefix("@every ").strip()))
         return Schedule("", max(1, seconds), zone)
