@@ -29,6 +29,7 @@ from knarr.meta.errors import BadRequest, Cause, Conflict, Invalid
 from knarr.store.store import Store
 
 _DEFAULT_GRACE_S = 30
+_IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 Propagation = Literal["", "Background", "Foreground", "Orphan"]
 
 
@@ -243,6 +244,8 @@ class Deleter:
             raise served.not_found(route.name)
         old = served.decode(entry.data)
         _check_preconditions(served, old, options)
+        if served.collection == "namespaces" and route.name in _IMMORTAL:
+            raise served.forbidden(route.name, "this namespace may not be deleted")
         now = self._clock.wall()
         rules = self._rules.get(served.collection)
         if rules is not None and not old.deleting:
