@@ -163,3 +163,13 @@ async def test_long_texts_in_places_of_short_ones(api):
     container["resources"] = {"limits": {"cpu": "1" * 1_000_000, "memory": "1e999999"}}
     answer = await api.post(DEPLOYMENTS, limited)
     assert answer.status in (201, 422)
+
+
+async def test_the_first_namespaces_stay(api):
+    for name in ("default", "kube-system", "kube-public"):
+        answer = await api.delete(f"/api/v1/namespaces/{name}")
+        assert (answer.status, answer.json["reason"]) == (403, "Forbidden")
+        assert (
+            answer.json["message"]
+            == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+        )
