@@ -25,6 +25,7 @@ from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
 from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.resources.events.event import EVENTS_EVENT
 from knarr.resources.storage.storageclass import STORAGE_CLASS
+from knarr.workloads.access import build_access_controllers
 from knarr.workloads.cronjob import CronJobReconciler
 from knarr.workloads.customresources import CustomKinds
 from knarr.workloads.deployment import DeploymentReconciler
@@ -60,6 +61,7 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
         _namespaces(environment, customs),
         _events(environment),
         *build_policy_controllers(environment),
+        *build_access_controllers(environment),
         *_collectors(environment, customs),
     ]
 

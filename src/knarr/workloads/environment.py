@@ -8,6 +8,7 @@ from knarr.kube.client import Client
 from knarr.kube.controller import Controller, Reconciler
 from knarr.kube.events import EventRecorder
 from knarr.kube.factory import InformerFactory
+from knarr.workloads.tokensecrets import TokenMaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Environment:
         clock, rng: time and randomness.
         recorder: for Events.
         ca_pem: certificate of the API server's CA, published in each Namespace.
+        tokens: signs the tokens of Secrets that ask for one; without it they stay empty.
     """
 
     client: Client
@@ -28,6 +30,7 @@ class Environment:
     rng: random.Random
     recorder: EventRecorder
     ca_pem: str
+    tokens: TokenMaker | None = None
 
     def controller(self, name: str, reconciler: Reconciler, workers: int) -> Controller:
         """A controller around a reconciler."""

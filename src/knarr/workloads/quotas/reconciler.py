@@ -26,7 +26,7 @@ from knarr.resources.core.resourcequota import (
 from knarr.resources.quota.amounts import written
 from knarr.resources.quota.usage import collections_of, usage_of, used_by
 
-_INTERVAL_S = 0.2
+_INTERVAL_S, _TICK_S = 0.2, 0.001
 
 
 class QuotaReconciler:
@@ -78,7 +78,7 @@ class QuotaReconciler:
             return DONE
         now = self._clock.monotonic()
         wait_s = self._last.get(key, now - _INTERVAL_S) + _INTERVAL_S - now
-        if wait_s > 0:
+        if wait_s > _TICK_S:
             return Result(requeue_after_s=wait_s)
         self._last[key] = now
         spec = quota.spec or ResourceQuotaSpec()
