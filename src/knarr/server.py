@@ -154,7 +154,7 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
         await stack.enter_async_context(api)
         client = Client(api.transport)
         await ensure_configuration(client, settings)
-        await _run_controllers(stack, settings, client, clock, rng)
+        await _run_controllers(stack, settings, api, clock, rng)
         started.set()
         LOG.info("ready: API on %s:%d", settings.api_address, api.port)
         await _until_stopped(store, stop)
@@ -177,8 +177,9 @@ async def _until_stopped(store: Store, stop: asyncio.Event) -> None:
 
 
 async def _run_controllers(
-    stack: AsyncExitStack, settings: Settings, client: Client, clock: Clock, rng: random.Random
+    stack: AsyncExitStack, settings: Settings, api: ApiServer, clock: Clock, rng: random.Random
 ) -> None:
+    client = Client(api.transport)
     recorder = EventRecorder(client, "knarr", clock=clock, rng=rng)
     await stack.enter_async_context(recorder)
     informers = InformerFactory(client, clock=clock, rng=rng)
@@ -200,7 +201,9 @@ async def _run_controllers(
     gateways.traffic = (serving.autoscaler,)
     ca_pem = (settings.paths.pki / "ca.crt").read_text(encoding="ascii")
     workloads = build_workload_controllers(
-        WorkloadEnvironment(client, informers, clock, rng, recorder, ca_pem)
+        WorkloadEnvironment(
+            client, informers, clock, rng, recorder, ca_pem, api.credentials.issuer
+        )
     )
     await stack.enter_async_context(informers)
     await stack.enter_async_context(serving)

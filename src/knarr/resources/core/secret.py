@@ -14,6 +14,9 @@ from knarr.resources.metadata import metadata_errors
 
 LIMIT_BYTES = 1024 * 1024
 SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105 - the name of a type
+ACCOUNT_NAME = "kubernetes.io/service-account.name"
+"""Annotation of a Secret that is to hold a token: whose."""
+ACCOUNT_UID = "kubernetes.io/service-account.uid"
 _REQUIRED_KEYS = {
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
     "kubernetes.io/dockercfg": (".dockercfg",),
@@ -52,6 +55,8 @@ def validate_secret(secret: Secret, admission: Admission) -> tuple[FieldError, .
     ]
     if secret.type == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
         errors += [required("data[username]"), required("data[password]")]
+    if secret.type == SERVICE_ACCOUNT_TOKEN and not secret.metadata.annotation(ACCOUNT_NAME):
+        errors.append(required(f"metadata.annotations[{ACCOUNT_NAME}]"))
     if isinstance(admission.old, Secret):
         errors += _update_errors(admission.old, secret)
     return tuple(errors)
