@@ -270,12 +270,24 @@ class _UnixGate(_Gate):
         return authorize_path(user, path)
 
 
+def _is_text(value: str) -> bool:
+    """Whether a header's bytes were UTF-8; those that are not arrive as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _target(http: BaseRequest) -> tuple[str, dict[str, str]]:
     """The path as it was sent and the query's first values."""
     target = http.raw_path
     most = MAX_PARAMETERS if "Upgrade" in http.headers else 100
     if not target.startswith("/"):
         raise BadRequest("the request target must be a path")
+    for name, value in http.headers.items():
+        if not value.isascii() and not _is_text(value):
+            raise BadRequest(f"the header {name} is not UTF-8")
     path, _, text = target.partition("?")
     query: dict[str, str] = {}
     try:
