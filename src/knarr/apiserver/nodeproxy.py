@@ -73,6 +73,8 @@ def _query(options: LogOptions) -> dict[str, str]:
     }
     query |= {name: "true" for name, value in flags.items() if value}
     query |= {name: str(value) for name, value in numbers.items() if value is not None}
+    if options.stream:
+        query["stream"] = options.stream
     if options.since_time:
         query["sinceTime"] = options.since_time
     return query

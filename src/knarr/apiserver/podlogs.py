@@ -10,10 +10,12 @@ from knarr.resources.core.pod import Pod
 from knarr.resources.core.podspec import PodSpec
 from knarr.store.store import Store
 
+_STREAMS = {"All": "", "Stdout": "stdout", "Stderr": "stderr"}
+
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """``core/v1`` PodLogOptions."""
+    """``core/v1`` PodLogOptions; ``stream`` is stdout, stderr or empty for both."""
 
     container: str
     follow: bool = False
@@ -23,6 +25,7 @@ class LogOptions:
     since_seconds: int | None = None
     since_time: str = ""
     limit_bytes: int | None = None
+    stream: str = ""
 
 
 class PodLogs(Protocol):
@@ -84,11 +87,15 @@ def _parse(request: ApiRequest, container: str) -> LogOptions:
     since_seconds, since_time = request.integer("sinceSeconds"), request.text("sinceTime")
     if since_seconds is not None and since_time:
         message = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
-        raise Invalid(
-            f'PodLogOptions "" is invalid: : {message}',
-            kind="PodLogOptions",
-            causes=[Cause(reason="FieldValueForbidden", message=message)],
-        )
+        raise _invalid("", "FieldValueForbidden", message)
+    for name in ("sinceSeconds", "limitBytes"):
+        if request.integer(name) == 0:
+            message = "Invalid value: 0: must be greater than 0"
+            raise _invalid(name, "FieldValueInvalid", message)
+    stream = request.text("stream") or "All"
+    if stream not in _STREAMS:
+        message = f'Unsupported value: "{stream}": supported values: "All", "Stderr", "Stdout"'
+        raise _invalid("stream", "FieldValueNotSupported", message)
     return LogOptions(
         container=container,
         follow=request.flag("follow"),
@@ -98,4 +105,13 @@ def _parse(request: ApiRequest, container: str) -> LogOptions:
         since_seconds=since_seconds,
         since_time=since_time,
         limit_bytes=request.integer("limitBytes"),
+        stream=_STREAMS[stream],
+    )
+
+
+def _invalid(field: str, reason: str, message: str) -> Invalid:
+    return Invalid(
+        f'PodLogOptions "" is invalid: {field}: {message}',
+        kind="PodLogOptions",
+        causes=[Cause(reason=reason, message=message, field=field)],
     )

@@ -8,7 +8,7 @@ from knarr.kits.tasks import TaskScope
 from knarr.node.building import container_request
 from knarr.node.bundle import BadContainer
 from knarr.node.launch import StartFailed
-from knarr.node.logs import tail_of
+from knarr.node.logreading import tail_of
 from knarr.node.overlay import UnsafeRootfs
 from knarr.node.podcontext import PodContext
 from knarr.node.podstatus import ContainerView, terminated_state

@@ -15,7 +15,8 @@ from knarr.meta.objects import Key
 from knarr.node.images.errors import ImageError
 from knarr.node.images.records import ImageRecord
 from knarr.node.logformat import LogOptions
-from knarr.node.logs import LogFile, read_log
+from knarr.node.logreading import read_log
+from knarr.node.logs import LogFile
 from knarr.node.podworker import PodWorker
 from knarr.node.sandbox import Sandbox
 from knarr.node.sessions.api import SessionApi
@@ -189,6 +190,7 @@ def parse_log_options(query: Mapping[str, str], now: dt.datetime) -> LogOptions:
             since=since,
             timestamps=query.get("timestamps") == "true",
             limit_bytes=int(query["limitBytes"]) if "limitBytes" in query else None,
+            stream=query.get("stream", ""),
         )
     except (ValueError, OverflowError) as error:
         raise BadRequest(f"log options: {error}") from error

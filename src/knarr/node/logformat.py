@@ -85,6 +85,7 @@ class LogOptions:
         since: only lines at or after this moment, or None.
         timestamps: each line begins with its time.
         limit_bytes: end after so many bytes of answer, or None.
+        stream: only lines of ``stdout`` or ``stderr``; empty for both.
     """
 
     follow: bool = False
@@ -92,6 +93,7 @@ class LogOptions:
     since: dt.datetime | None = None
     timestamps: bool = False
     limit_bytes: int | None = None
+    stream: str = ""
 
 
 class LineRenderer:
@@ -114,7 +116,7 @@ class LineRenderer:
         """The answer's bytes for the lines; parts are joined, times compare as text."""
         out = bytearray()
         for line in lines:
-            if line.time < self._since:
+            if line.time < self._since or self._options.stream not in ("", line.stream):
                 continue
             if self._fresh and self._options.timestamps:
                 out += line.time.encode() + b" "

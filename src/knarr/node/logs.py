@@ -1,34 +1,26 @@
-"""Container output: read from FIFOs, written to rotated files, read back for ``kubectl logs``.
+"""Container output: read from FIFOs or a terminal, written to rotated files, shown to whoever is attached.
 
 The container holds both ends of its FIFOs, so an agent that dies neither ends nor blocks it until 1 MiB is
-waiting; the agent that comes back goes on reading. Files rotate at 10 MiB; two older ones are kept. A reader
-that does not keep up with rotation loses the oldest lines, never the agent's memory.
+waiting; the agent that comes back goes on reading. Files rotate at 10 MiB; two older ones are kept.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from knarr.kits.clock import Clock
 from knarr.node import syscalls
 from knarr.node.layout import ContainerPaths
 from knarr.node.logformat import (
-    LineRenderer,
     LineSplitter,
-    LogLine,
-    LogOptions,
     Stream,
     format_time,
-    parse_line,
 )
 
 PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 64 * 1024
-_BLOCK_BYTES = 256 * 1024
-_POLL_S = 1.0
 STALL_S = 5.0
 
 
@@ -253,125 +245,3 @@ class LogPump:
         for listener in self.listeners:
             listener.end()
         self.listeners.clear()
-
-
-def tail_of(path: Path, lines: int, max_bytes: int) -> str:
-    """The text of the last lines of a log, for a termination message."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - max(_READ_BYTES, 4 * max_bytes)))
-            parsed = [parse_line(line) for line in stream.read().splitlines()]
-    except OSError:
-        return ""
-    texts = [line.text + (b"\n" if line.full else b"") for line in parsed if line is not None]
-    return b"".join(texts[-lines:])[-max_bytes:].decode(errors="replace")
-
-
-async def read_log(
-    path: Path, options: LogOptions, growing: LogFile | None
-) -> AsyncIterator[bytes]:
-    """The answer to a log request, in blocks.
-
-    Args:
-        path: of the log file; absent is empty.
-        options: what is asked for.
-        growing: the file while its container runs, or None; ``follow`` ends with it.
-    """
-    renderer = LineRenderer(options)
-    reader = _LogReader(path)
-    try:
-        for block in _existing(path, reader, options.tail_lines):
-            if data := renderer.render(iter(block)):
-                yield data
-            if renderer.exhausted:
-                return
-        while options.follow:
-            running = growing is not None and growing.alive
-            if growing is not None:
-                growing.grown.clear()
-            while block := reader.next_block():
-                if data := renderer.render(iter(block)):
-                    yield data
-                if renderer.exhausted:
-                    return
-            if not running or growing is None:
-                return
-            await _wait(growing.grown)
-    finally:
-        reader.close()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    """A second at most: several readers share the event, and one of them may have cleared it."""
-    try:
-        async with asyncio.timeout(_POLL_S):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
-def _existing(path: Path, reader: "_LogReader", tail: int | None) -> Iterator[list[LogLine]]:
-    if tail is None:
-        older = sorted(path.parent.glob(f"{path.name}.*"), reverse=True)
-        for one in older:
-            with one.open("rb") as stream:
-                while block := stream.readlines(_BLOCK_BYTES):
-                    yield [line for raw in block if (line := parse_line(raw.rstrip(b"\n")))]
-        while block_lines := reader.next_block():
-            yield block_lines
-        return
-    kept: list[LogLine] = []
-    full = 0
-    while block_lines := reader.next_block():
-        kept.extend(block_lines)
-        full = sum(line.full for line in kept)
-        while kept and full > tail:
-            full -= kept.pop(0).full
-    while kept and tail == 0:
-        kept.pop()
-    yield kept
-
-
-class _LogReader:
-    """Reads whole lines of a file that grows and may be set aside meanwhile."""
-
-    __slots__ = ("_path", "_rest", "_stream")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stream: BinaryIO | None = None
-        self._rest = b""
-
-    def next_block(self) -> list[LogLine]:
-        """Lines that were not returned yet; empty when there are none now."""
-        data = self._read()
-        if not data:
-            return []
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        parsed = [parse_line(line) for line in lines]
-        return [line for line in parsed if line is not None] or self.next_block()
-
-    def _read(self) -> bytes:
-        if self._stream is None:
-            try:
-                self._stream = self._path.open("rb")
-            except FileNotFoundError:
-                return b""
-        data = self._stream.read(_BLOCK_BYTES)
-        if data or not self._set_aside():
-            return data
-        self._stream.close()
-        self._stream, self._rest = None, b""
-        return self._read()
-
-    def _set_aside(self) -> bool:
-        assert self._stream is not None
-        try:
-            return self._path.stat().st_ino != os.fstat(self._stream.fileno()).st_ino
-        except FileNotFoundError:
-            return False
-
-    def close(self) -> None:
-        """Release the file."""
-        if self._stream is not None:
-            self._stream.close()

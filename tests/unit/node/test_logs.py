@@ -7,7 +7,8 @@ import pytest
 from knarr.kits.clock import ManualClock
 from knarr.node.layout import ContainerPaths
 from knarr.node.logformat import LineRenderer, LineSplitter, LogOptions, format_time, parse_line
-from knarr.node.logs import LogFile, LogPump, Rotation, make_stdio, read_log, tail_of
+from knarr.node.logreading import last_lines, read_log, tail_of
+from knarr.node.logs import LogFile, LogPump, Rotation, make_stdio
 
 T = "2026-01-01T00:00:00.000000000Z"
 
@@ -89,6 +90,32 @@ async def test_files_rotate_and_older_ones_are_read_first(tmp_path):
     assert await collect(path, LogOptions(tail_lines=1)) == b"line-19\n"
     assert await collect(path, LogOptions(tail_lines=0)) == b""
     assert await collect(path, LogOptions(limit_bytes=4)) == text[0][:4].encode()
+
+
+async def test_the_tail_reaches_into_older_files_and_knows_streams(tmp_path):
+    path = tmp_path / "0.log"
+    file = LogFile(path, Rotation(max_bytes=200, older_files=2))
+    for number in range(12):
+        stream = "stderr" if number % 2 else "stdout"
+        file.append(f"{T} {stream} F line-{number}\n".encode())
+    file.close()
+    everything = (await collect(path, LogOptions())).decode().split()
+    assert len(everything) == 12
+    for count in range(14):
+        tail = (await collect(path, LogOptions(tail_lines=count))).decode().split()
+        assert tail == everything[12 - min(12, count) :]
+    errors = await collect(path, LogOptions(tail_lines=4, stream="stderr"))
+    assert errors.decode().split() == ["line-5", "line-7", "line-9", "line-11"]
+    assert await collect(path, LogOptions(stream="stdout", limit_bytes=7)) == b"line-0\n"
+
+
+def test_the_last_lines_keep_their_parts(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(f"{T} stdout F a\n{T} stdout P b\n{T} stdout F c\n{T} stdout P d\n".encode())
+    assert [one.text for one in last_lines(path, 1)] == [b"b", b"c", b"d"]
+    assert [one.text for one in last_lines(path, 9)] == [b"a", b"b", b"c", b"d"]
+    path.write_bytes(b"".join(line(f"{number:06}" * 40) for number in range(5000)))
+    assert [one.text[:6] for one in last_lines(path, 2)] == [b"004998", b"004999"]
 
 
 async def test_following_ends_with_the_container_and_survives_rotation(tmp_path):

@@ -1,10 +1,12 @@
 """Sessions with Pods at the node agent: a WebSocket each on its Unix socket (``docs/protocol.md``)."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -26,15 +28,15 @@ class NodeStreams:
     """``node.PodStreams`` over ``run/node.sock``; an async context manager.
 
     Args:
-        socket: of the node agent.
+        path: of the node agent's socket.
     """
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.UnixConnector(str(self._socket), limit=0, force_close=True)
+        connector = aiohttp.UnixConnector(str(self._path), limit=0, force_close=True)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self
@@ -63,7 +65,7 @@ class NodeStreams:
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(
-                f"the node agent cannot be reached at {self._socket}: {error}", retry_after_s=1
+                f"the node agent cannot be reached at {self._path}: {error}", retry_after_s=1
             ) from error
         stream = _NodeSession(connection)
         try:
@@ -79,6 +81,7 @@ class _NodeSession:
 
     def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         self._connection = connection
+        self._socket = _duplicate(connection.get_extra_info("socket"))
 
     async def wait_started(self) -> None:
         """Read the node agent's verdict.
@@ -120,4 +123,20 @@ class _NodeSession:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._connection.close()
         except TimeoutError:
-            return
+            pass
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the connection at once: the library's close waits until everything is sent."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
+        finally:
+            self._socket.close()
+
+
+def _duplicate(connection: Any) -> socket.socket:
+    """A handle of a transport's socket that stays valid when the transport is closed."""
+    return socket.socket(fileno=os.dup(connection.fileno()))
