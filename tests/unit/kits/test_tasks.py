@@ -71,3 +71,17 @@ async def test_cancelling_the_owner_cancels_the_tasks_and_is_not_swallowed():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == ["ended"]
+
+
+async def test_one_task_can_be_stopped_before_the_others():
+    ended: list[str] = []
+    async with TaskScope() as scope:
+        stop = scope.start_stoppable(forever(ended), name="one")
+        scope.start(forever(ended), name="other")
+        await asyncio.sleep(0)
+        stop()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert ended == ["ended"]
+        stop()
+    assert ended == ["ended", "ended"]

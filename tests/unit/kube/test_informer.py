@@ -322,3 +322,48 @@ def test_leaving_while_it_never_synced_ends_the_task(fake_time):
         return len(asyncio.all_tasks())
 
     assert fake_time(story()) == 1
+
+
+def test_what_is_kept_is_what_keep_makes_of_it(fake_time):
+    def bare(subject: ConfigMap) -> ConfigMap:
+        return ConfigMap(metadata=subject.metadata)
+
+    full = config_map("a", 3)
+    transport = Scripted([[event("ADDED", full), bookmark(7, initial=True), HANG]])
+    informer, changes = play(fake_time, transport, keep=bare)
+    assert changes == ["added a"]
+    assert informer.list()[0].data is None
+    informer.observe(
+        ConfigMap(metadata=ObjectMeta(name="b", resource_version="9"), data={"a": "b"})
+    )
+    assert [item.data for item in informer.list()] == [None, None]
+
+
+def test_cleared_means_everything_was_deleted(fake_time):
+    transport = Scripted(
+        [[event("ADDED", config_map(name, 3)) for name in "ab"] + [bookmark(7, initial=True), HANG]]
+    )
+    informer, changes = play(fake_time, transport)
+    informer.clear()
+    assert changes == ["added a", "added b", "deleted a", "deleted b"]
+    assert len(informer) == 0
+
+
+def test_a_dropped_informer_stops_and_is_made_anew(fake_time):
+    transport = Scripted([[bookmark(7, initial=True), HANG], [bookmark(8, initial=True), HANG]])
+
+    async def story():
+        async with InformerFactory(
+            Client(transport), clock=ManualClock(), rng=random.Random(1)
+        ) as factory:
+            first = factory.informer(CONFIG_MAP)
+            await first.wait_synced()
+            factory.drop(first)
+            assert factory.informers == ()
+            second = factory.informer(CONFIG_MAP)
+            assert second is not first
+            await second.wait_synced()
+            assert len(transport.watches) == 2
+            factory.drop(second)
+
+    fake_time(story())

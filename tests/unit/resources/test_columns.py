@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from knarr.resources.catalog import KINDS, find_kind
-from knarr.resources.columns import format_selector, human_duration, since
+from knarr.resources.columns import AGE, READY, format_selector, human_duration, since, text
 from knarr.resources.core.pod_columns import pod_status
 from knarr.resources.kind import Kind
 
@@ -268,6 +268,7 @@ def test_selectors_as_text() -> None:
 
 # What kube-apiserver 1.34 answers: name, priority.
 BUILTIN_COLUMNS = {
+    "customresourcedefinitions": "Created_At",
     "pods": "Ready Status Restarts Age IP! Node! Nominated_Node! Readiness_Gates!",
     "services": "Type Cluster-IP External-IP Port(s) Age Selector!",
     "configmaps": "Data Age",
@@ -306,3 +307,11 @@ BUILTIN_COLUMNS = {
 def test_columns_are_those_of_kubernetes(kind: Kind[Any]) -> None:
     shown = [column.name.replace(" ", "_") + "!" * bool(column.priority) for column in kind.columns]
     assert shown + ["Age"] * kind.age == BUILTIN_COLUMNS[kind.plural].split()
+
+
+def test_cells_that_are_paths_say_so():
+    labels = text("metadata", "labels", "example.com/name")
+    assert labels.json_path == r".metadata.labels['example\.com/name']"
+    assert labels({"metadata": {"labels": {"example.com/name": "v"}}}, 0.0) == "v"
+    assert READY.cell.json_path == ".status.conditions[?(@.type=='Ready')].status"
+    assert AGE.cell.json_path == ".metadata.creationTimestamp"

@@ -178,6 +178,19 @@ async def test_watchers_are_counted(store):
         small.watch("others")
 
 
+async def test_all_watches_of_a_collection_can_be_ended(store):
+    async with Store(None, Limits(watchers=2)) as small:
+        ended = small.watch("things")
+        await create(small, "a")
+        small.end_watches("things")
+        assert [event.key.name for event in await ended.next_batch(1)] == ["a"]
+        assert await ended.next_batch(1) is None
+        # both places are free again, and giving the ended one back changes nothing
+        small.unwatch("things", ended)
+        small.watch("things")
+        small.watch("things")
+
+
 async def test_history_forgets_the_oldest_and_says_so():
     async with Store(None, Limits(history_events=3)) as store:
         for name in "abcde":
