@@ -9,29 +9,51 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 from aiohttp import HttpVersion10, web
 from aiohttp.web_request import BaseRequest
+
+from knarr.meta.errors import StatusError, status_body
 
 FIRST_REQUEST_S = 10.0
 MAX_CONNECTIONS = 4_000
 _KEEPALIVE_S = 120.0
+_MAX_ERROR_CHARACTERS = 200
 _log = logging.getLogger(__name__)
 Answer = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Connection(web.RequestHandler):
+    """Answers what is no HTTP, and faults of its own, with a Status."""
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The last answer of a connection."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was under way already") from exc
+        if status >= 500:
+            _log.error("a connection failed", exc_info=exc)
+            error = StatusError("internal error, see the server's log")
+        else:
+            text = (message or "").strip().partition("\n")[0].rstrip(":")[:_MAX_ERROR_CHARACTERS]
+            error = StatusError(f"this is no valid HTTP: {text}", code=status, reason="BadRequest")
+            _log.debug("%s", error)
+        body = msgspec.json.encode(status_body(error))
+        response = web.Response(status=status, body=body, content_type="application/json")
+        response.force_close()
+        return response
 
 
 class BoundedServer(web.Server):
     """Closes connections that send no request in time, and those above the limit."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(
-            self._serve,
-            handler_cancellation=True,
-            keepalive_timeout=_KEEPALIVE_S,
-            access_log=None,
-            auto_decompress=False,
-            max_headers=64,
-            logger=_log,
-        )
+        super().__init__(self._serve, handler_cancellation=True)
         self._answer = answer
         self._silent: set[web.RequestHandler] = set()
 
@@ -45,7 +67,15 @@ class BoundedServer(web.Server):
         """The protocol of a new connection."""
         if len(self.connections) >= MAX_CONNECTIONS:
             return cast("web.RequestHandler", _Refusal())
-        connection = super().__call__()
+        connection = _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_KEEPALIVE_S,
+            access_log=None,  # type: ignore[arg-type]  # None switches it off
+            auto_decompress=False,
+            max_headers=64,
+            logger=_log,
+        )
         self._silent.add(connection)
         asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self._check, connection)
         return connection
