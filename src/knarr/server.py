@@ -138,6 +138,7 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
             socket=paths.api_socket,
             extra_hosts=settings.api_names,
             service_cidr=settings.service_cidr,
+            pod_api_endpoint=(settings.pod_gateway, settings.api_port),
         )
         started = asyncio.Event()
         api = ApiServer(
@@ -201,9 +202,7 @@ async def _run_controllers(
     gateways.traffic = (serving.autoscaler,)
     ca_pem = (settings.paths.pki / "ca.crt").read_text(encoding="ascii")
     workloads = build_workload_controllers(
-        WorkloadEnvironment(
-            client, informers, clock, rng, recorder, ca_pem, api.credentials.issuer
-        )
+        WorkloadEnvironment(client, informers, clock, rng, recorder, ca_pem, api.credentials.issuer)
     )
     await stack.enter_async_context(informers)
     await stack.enter_async_context(serving)

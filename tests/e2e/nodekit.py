@@ -28,7 +28,9 @@ from knarr.node.cleanup import remove_everything
 from knarr.node.images.store import ImageStore
 from knarr.node.layout import Layout
 from knarr.resources.catalog import KINDS
+from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
 from knarr.resources.core.pod import POD, Pod
+from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT, ServiceAccount
 from knarr.store.store import Store
 
 IMAGE = "knarr.local/test/busybox:1"
@@ -267,6 +269,15 @@ async def until(condition, what: str, timeout_s: float = 30.0) -> None:
         await asyncio.sleep(0.02)
 
 
+async def make_account(client: Client, settings: Settings) -> None:
+    """What controllers put into a namespace."""
+    authority = (settings.paths.pki / "ca.crt").read_text()
+    await client.create(SERVICE_ACCOUNT, ServiceAccount(metadata=owned("default")))
+    await client.create(
+        CONFIG_MAP, ConfigMap(metadata=owned("kube-root-ca.crt"), data={"ca.crt": authority})
+    )
+
+
 @contextlib.asynccontextmanager
 async def running_node(
     cidr: str = POD_CIDR, *, start: bool = True, config: dict | None = None, **settings
@@ -290,6 +301,7 @@ async def running_node(
                 store, KINDS, clock, rng,
             )  # fmt: skip
             async with api:
+                await make_account(Client(api.transport), chosen)
                 images = ImageStore(chosen.paths.images)
                 images.prepare()
                 archive = root / "image.tar"

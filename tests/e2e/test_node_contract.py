@@ -173,7 +173,8 @@ async def test_the_network_reaches_peers_and_names_but_not_the_machine():
         )  # fmt: skip
         listener.close()
         assert "hello\n" in output
-        assert f"Address: {server.status.pod_ip}" in output
+        peer = await node.client.get(SERVICE, Key("default", "peer"))
+        assert f"Address: {peer.spec.cluster_ip}" in output
         assert f"Address: {host}" in output
         assert "no-such-name" in output
         assert "host-port-closed" in output
@@ -213,7 +214,7 @@ ATTEMPTS = {
     "other-owner": "touch /tmp/f && chown 5 /tmp/f",
     "address": "ip addr add 10.240.9.9/32 dev eth0",
     "keys": "head -c 1 /proc/keys | grep .",
-    "api-token": "ls /var/run/secrets/kubernetes.io",
+    "token-of-another": "echo x > /var/run/secrets/kubernetes.io/serviceaccount/token",
 }
 
 

@@ -39,7 +39,8 @@ class ApiServerSettings:
         socket: of the Unix listener, None for none.
         extra_hosts: names by which clients may reach the server besides the local ones.
         service_cidr: IPv4 network of the Services' cluster IPs.
-        pod_api_endpoint: address and port at which pods reach the API, None when they do not.
+        pod_api_endpoint: address and port at which pods reach the API, listened on besides; the machine need
+            not have the address yet. None when they do not.
     """
 
     pki_directory: Path
@@ -120,17 +121,16 @@ class ApiServer:
         await ensure_default_access(client)
         await ensure_kubernetes_service(client, settings.pod_api_endpoint)
         hosts = HostCheck((*LOCAL_HOSTS, settings.host, *settings.extra_hosts))
-        tls = TlsListener(
-            settings.host,
-            settings.port,
-            pki.server_context(),
-            self.credentials,
-            hosts,
-        )
+        context = pki.server_context()
+        tls = [TlsListener(settings.host, settings.port, context, self.credentials, hosts)]
+        if settings.pod_api_endpoint is not None:
+            # The node agent gives this machine the address, maybe later.
+            host, port = settings.pod_api_endpoint
+            tls.append(TlsListener(host, port, context, self.credentials, hosts, early=True))
         unix = [UnixListener(settings.socket)] if settings.socket is not None else []
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._definitions)
-            http = await stack.enter_async_context(HttpServer(self.handler, tls=[tls], unix=unix))
+            http = await stack.enter_async_context(HttpServer(self.handler, tls=tls, unix=unix))
             self.port = http.ports[0]
             write_kubeconfig(settings.kubeconfig, pki, host=settings.host, port=self.port)
             self._stack = stack.pop_all()

@@ -26,6 +26,7 @@ from knarr.apiserver.fieldtracking import FieldTracker
 from knarr.apiserver.openapi import OpenApi, Schema, version_2
 from knarr.apiserver.openid import answer_openid
 from knarr.apiserver.patching import Patcher
+from knarr.apiserver.podidentity import PodIdentities
 from knarr.apiserver.podlogs import LogReader, PodLogs
 from knarr.apiserver.podverbs import PodVerbs
 from knarr.apiserver.protobuf.wire import WireTables
@@ -49,10 +50,10 @@ from knarr.apiserver.routing import (
 from knarr.apiserver.scaling import Scaler
 from knarr.apiserver.served import Registry
 from knarr.apiserver.settling import settled
-from knarr.apiserver.watching import Watching
-from knarr.apiserver.writing import Writer
 from knarr.apiserver.streams.node import PodStreams
 from knarr.apiserver.streams.pods import PodSessions
+from knarr.apiserver.watching import Watching
+from knarr.apiserver.writing import Writer
 from knarr.kits.clock import Clock
 from knarr.meta.errors import NotFound, StatusError, status_body
 from knarr.resources.kind import Kind
@@ -107,7 +108,7 @@ class Handler:
             {
                 "services": (services,),
                 definitions.collection: (definitions,),
-                "pods": (PriorityResolver(store), PodLimiter(store)),
+                "pods": (PodIdentities(store, rng), PriorityResolver(store), PodLimiter(store)),
                 "persistentvolumeclaims": (ClaimLimiter(store),),
             },
             quota=QuotaChecker(store),

@@ -28,7 +28,7 @@ from knarr.apiserver.authentication.credentials import Credentials
 from knarr.apiserver.authentication.impersonation import impersonate, impersonation_of
 from knarr.apiserver.authorization.authorizer import Authorizer
 from knarr.apiserver.handler import Handler
-from knarr.apiserver.listening import BoundedServer, bind_unix
+from knarr.apiserver.listening import BoundedServer, bind_early, bind_unix
 from knarr.apiserver.request import ApiRequest, ApiResponse, Stream, error_response
 from knarr.apiserver.streams.shell import MAX_PARAMETERS, serve_session, upgrade_of
 from knarr.apiserver.streams.upgrade import Session
@@ -60,13 +60,18 @@ class AddressUnavailable(KnarrError):
 
 @dataclass(frozen=True, slots=True)
 class TlsListener:
-    """HTTPS on an address; port 0 takes a free one."""
+    """HTTPS on an address; port 0 takes a free one.
+
+    Attributes:
+        early: the machine need not have the address yet.
+    """
 
     host: str
     port: int
     context: ssl.SSLContext
     credentials: Credentials
     hosts: HostCheck
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +137,8 @@ class HttpServer:
 
     async def _listen_tls(self, stack: AsyncExitStack, listener: TlsListener) -> None:
         runner = await self._runner(stack, _TlsGate(self, listener))
-        site = web.TCPSite(
-            runner, listener.host, listener.port, ssl_context=listener.context, reuse_address=True
-        )
         try:
-            await site.start()
+            await _site(runner, listener).start()
         except OSError as error:
             raise AddressUnavailable(
                 f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}. Another "
@@ -207,6 +209,15 @@ class HttpServer:
             )
         finally:
             self._in_flight -= 1
+
+
+def _site(runner: web.ServerRunner, listener: TlsListener) -> web.BaseSite:
+    if listener.early:
+        bound = bind_early(listener.host, listener.port)
+        return web.SockSite(runner, bound, ssl_context=listener.context)
+    return web.TCPSite(
+        runner, listener.host, listener.port, ssl_context=listener.context, reuse_address=True
+    )
 
 
 _COMMON = (

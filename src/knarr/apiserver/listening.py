@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
+import msgspec
 from aiohttp import HttpVersion10, web
 from aiohttp.web_request import BaseRequest
+
+from knarr.meta.errors import StatusError, status_body
 
 from knarr.meta.errors import StatusError, status_body
 
@@ -19,6 +22,8 @@ FIRST_REQUEST_S = 10.0
 MAX_CONNECTIONS = 4_000
 _KEEPALIVE_S = 120.0
 _MAX_ERROR_CHARACTERS = 200
+_MAX_ERROR_CHARACTERS = 200
+_IP_FREEBIND = 15
 _log = logging.getLogger(__name__)
 Answer = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -93,6 +98,19 @@ class _Refusal(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Cut it; the listener's backlog is where clients shall wait."""
         cast("asyncio.Transport", transport).abort()
+
+
+def bind_early(host: str, port: int) -> socket.socket:
+    """A socket on an IPv4 address that this machine need not have yet (``IP_FREEBIND``)."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def bind_unix(path: Path) -> socket.socket:

@@ -7,7 +7,6 @@ left. Stopping the agent stops no container.
 import asyncio
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 from knarr.kits.backoff import Backoff
 from knarr.kits.tasks import TaskScope
@@ -16,61 +15,22 @@ from knarr.kube.factory import InformerFactory
 from knarr.meta.errors import KnarrError
 from knarr.meta.objects import Key, Resource
 from knarr.node.building import replica_set_of
-from knarr.node.claims import claim_directory, volume_key
 from knarr.node.podfacts import Reference, references
 from knarr.node.podworker import PodWorker
 from knarr.node.sandbox import Sandbox
 from knarr.node.services import SANDBOX_ANNOTATION, Services
-from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
-from knarr.resources.core.persistentvolume import PERSISTENT_VOLUME
+from knarr.node.sources import CachedSources
+from knarr.resources.core.configmap import ConfigMap
 from knarr.resources.core.persistentvolumeclaim import (
-    PERSISTENT_VOLUME_CLAIM,
     PersistentVolumeClaim,
 )
 from knarr.resources.core.pod import POD, Pod
-from knarr.resources.core.secret import SECRET, Secret
+from knarr.resources.core.secret import Secret
+from knarr.resources.core.serviceaccount import ServiceAccount
+from knarr.resources.core.tokenvolume import DEFAULT_ACCOUNT
 
 LOG = logging.getLogger(__name__)
 _RESTART = Backoff(initial_s=0.5, max_s=60.0, jitter=0.3)
-
-
-class CachedSources:
-    """What Pods refer to, from informers.
-
-    Args:
-        factory: of the informers.
-        volumes_root: of the directories behind PersistentVolumes.
-    """
-
-    def __init__(self, factory: InformerFactory, *, volumes_root: Path) -> None:
-        self.config_maps = factory.informer(CONFIG_MAP)
-        self.secrets = factory.informer(SECRET)
-        self.claims = factory.informer(PERSISTENT_VOLUME_CLAIM)
-        self.volumes = factory.informer(PERSISTENT_VOLUME)
-        self._volumes_root = volumes_root
-
-    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
-        """A ConfigMap, or None."""
-        return self.config_maps.get(Key(namespace, name))
-
-    def secret(self, namespace: str, name: str) -> Secret | None:
-        """A Secret, or None."""
-        return self.secrets.get(Key(namespace, name))
-
-    def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
-        """A PersistentVolumeClaim, or None."""
-        return self.claims.get(Key(namespace, name))
-
-    def claimed(self, namespace: str, name: str) -> Path:
-        """The directory that a claim is bound to.
-
-        Raises:
-            BadContainer: there is none.
-        """
-        claim = self.claim(namespace, name)
-        key = volume_key(claim)
-        volume = self.volumes.get(key) if key is not None else None
-        return claim_directory(name, claim, volume, self._volumes_root)
 
 
 class Agent:
@@ -91,6 +51,7 @@ class Agent:
         self._pods.add_handler(self._pod_changed)
         self._sources.config_maps.add_handler(self._config_map_changed)
         self._sources.secrets.add_handler(self._secret_changed)
+        self._sources.accounts.add_handler(self._account_changed)
         self._sources.claims.add_handler(self._claim_changed)
         return self
 
@@ -169,6 +130,13 @@ class Agent:
 
     def _claim_changed(self, change: Change[PersistentVolumeClaim]) -> None:
         self._config_changed("PersistentVolumeClaim", change)
+
+    def _account_changed(self, change: Change[ServiceAccount]) -> None:
+        """A Pod may wait for a token of an account that has just been made."""
+        for worker in self._in_namespace(change.key.namespace):
+            name = worker.context.spec.service_account_name or DEFAULT_ACCOUNT
+            if change.type == "added" and name == change.key.name:
+                worker.config_changed()
 
     def _config_changed(self, kind: str, change: Change[Resource]) -> None:
         wanted = Reference(kind, change.key.name)

@@ -17,7 +17,7 @@ from knarr.kube.informer import Informer
 from knarr.meta.objects import Key
 from knarr.node.activation import Activator
 from knarr.node.addresses import AddressPool
-from knarr.node.agent import Agent, CachedSources, remove_unwanted, sleep
+from knarr.node.agent import Agent, remove_unwanted, sleep
 from knarr.node.exits import ExitDirectory
 from knarr.node.firewall import FirewallRules
 from knarr.node.gateways import GatewayServer
@@ -31,6 +31,7 @@ from knarr.node.parking import ParkingLot
 from knarr.node.provisioner import Provisioner, Reclaimer
 from knarr.node.record import CrashPoint
 from knarr.node.registration import Registration, capacity_of
+from knarr.node.renewal import Renewal
 from knarr.node.revisions import RevisionIndex
 from knarr.node.routing.router import ServiceRouter
 from knarr.node.routing.table import RouteTable, TableSettings
@@ -39,6 +40,8 @@ from knarr.node.runc import Runc, RuntimeVersion
 from knarr.node.sandbox import Sandbox
 from knarr.node.seccomp import default_profile
 from knarr.node.services import Images, Services
+from knarr.node.sources import CachedSources
+from knarr.node.tokens import Tokens
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
 from knarr.resources.core.pod import POD, Pod
 from knarr.resources.core.service import SERVICE, Service
@@ -150,7 +153,13 @@ class NodeParts:
             sleep=sleep,
             rng=outside.rng,
         )
-        self.sources = CachedSources(self.factory, volumes_root=host.layout.persistent_volumes)
+        self.tokens = Tokens(outside.client.transport, outside.clock, outside.rng)
+        self.sources = CachedSources(
+            self.factory,
+            self.tokens,
+            settings.kubernetes_address,
+            volumes_root=host.layout.persistent_volumes,
+        )
         self.gateways = GatewayServer(settings.paths.activate_socket)
         self.capacity = capacity_of(outside.machine, MAX_PODS)
         self.index = RevisionIndex(self._replica_set_changed)
@@ -166,6 +175,9 @@ class NodeParts:
         self.replica_sets.add_handler(self.index.changed)
         self.sources.config_maps.add_handler(lambda _: self.parker.consider_all())
         self.sources.secrets.add_handler(lambda _: self.parker.consider_all())
+        self.sources.accounts.add_handler(lambda _: self.parker.consider_all())
+        self.core_services.add_handler(lambda change: self.parker.consider_links(change.key))
+        self.renewal = Renewal(self.services, self.parker.lot, self.index, self.replica_sets, sleep)
         self.sources.claims.add_handler(lambda _: self.parker.consider_all())
         self.provisioning = self._make_provisioning()
 
@@ -180,6 +192,7 @@ class NodeParts:
             gateways=self.gateways,
             spares=self.activator,
             sources=self.sources,
+            tokens=self.tokens,
             machine=outside.machine,
             clock=outside.clock,
             rng=outside.rng,
@@ -255,6 +268,11 @@ class NodeParts:
         """Park once the world is known: before that every ReplicaSet seems gone."""
         await self.factory.wait_synced()
         await self.parker.run()
+
+    async def run_renewal(self) -> None:
+        """Renew once the world is known."""
+        await self.factory.wait_synced()
+        await self.renewal.run()
 
     async def settle_recovered(self) -> None:
         """Once the world is known: end recovered sandboxes whose Pod is gone, go on with the others."""

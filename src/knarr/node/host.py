@@ -6,6 +6,7 @@ half-made one and ending a running one are the same thing.
 
 import asyncio
 import logging
+import os
 import random
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -37,6 +38,7 @@ from knarr.node.volumes import Files, VolumeContent
 
 LOG = logging.getLogger(__name__)
 _TRAVERSABLE = 0o711
+_PRIVATE = 0o700
 _SPARE_DELAY_S = 0.5
 
 
@@ -205,6 +207,11 @@ class SandboxHost:
     def _make_volumes(self, sandbox: Sandbox, request: SandboxRequest) -> None:
         base = id_base(sandbox.record.index)
         owner = Owner(base, base + request.fs_group if request.fs_group else base)
+        # What is above is open to everybody, for the sake of root file systems; tokens and Secrets are not.
+        private = sandbox.paths.memory_volumes
+        private.mkdir(parents=True, exist_ok=True)
+        os.chown(private, base, base)
+        private.chmod(_PRIVATE)
         for name, content in request.volumes.items():
             if isinstance(content, ClaimedDirectory):
                 attach(

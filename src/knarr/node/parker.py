@@ -10,13 +10,16 @@ from collections.abc import Callable
 
 from knarr.kube.informer import Informer
 from knarr.meta.errors import KnarrError
+from knarr.meta.objects import Key
 from knarr.node.building import container_request, sandbox_request
 from knarr.node.images.records import ImageRecord
 from knarr.node.parking import ESTIMATE_BYTES, Parked, ParkingLot
 from knarr.node.podcontext import pod_facts
-from knarr.node.revisions import RevisionIndex, fingerprint, planned_pod
+from knarr.node.revisions import RevisionIndex, fingerprint, sandbox_pod
 from knarr.node.sandbox import Sandbox
+from knarr.node.servicelinks import KUBERNETES
 from knarr.node.services import SANDBOX_ANNOTATION, Services
+from knarr.node.tokens import questions_of
 from knarr.resources.apps.replicaset import ReplicaSet
 from knarr.resources.core.pod import Pod
 
@@ -128,6 +131,13 @@ class Parker:
         for entry in self._index:
             self.consider(entry.uid)
 
+    def consider_links(self, service: Key) -> None:
+        """A Service has changed: sandboxes whose containers are told of it may be stale."""
+        for entry in self._index:
+            told = entry.links and entry.replica_set.namespace == service.namespace
+            if told or service == KUBERNETES:
+                self.consider(entry.uid)
+
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
@@ -215,8 +225,9 @@ class Parker:
             KnarrError, OSError: it cannot be made; nothing of it is left.
         """
         services = self._own
-        pod = planned_pod(replica_set, services.node_name, services.rng)
+        pod = sandbox_pod(replica_set, services.node_name, services.rng, services.sources)
         facts = pod_facts(pod, services, None)
+        await services.tokens.ensure(questions_of(facts))
         request = sandbox_request(
             facts, services, replica_set=replica_set.metadata.uid, fingerprint=wanted
         )

@@ -10,6 +10,7 @@ from knarr.node.services import REVISION_LABEL, Services
 from knarr.resources.core.container import Container
 from knarr.resources.core.pod import Pod
 from knarr.resources.core.podspec import PodSpec
+from knarr.resources.core.tokenvolume import canonical_spec
 
 
 @dataclass(slots=True)
@@ -31,8 +32,11 @@ class PodContext:
 
     @property
     def spec(self) -> PodSpec:
-        """The Pod's spec; an absent one has no containers."""
-        return self.pod.spec or PodSpec()
+        """The Pod's spec; an absent one has no containers.
+
+        The volume of the account has the name that it has in every sandbox of the Pod's template.
+        """
+        return canonical_spec(self.pod.spec or PodSpec())
 
     @property
     def revision(self) -> str:
@@ -55,7 +59,7 @@ def pod_facts(pod: Pod, services: Services, sandbox: Sandbox | None) -> PodFacts
     return PodFacts(
         namespace=metadata.namespace,
         name=metadata.name,
-        spec=pod.spec or PodSpec(),
+        spec=canonical_spec(pod.spec or PodSpec()),
         uid=metadata.uid,
         labels=metadata.labels or {},
         annotations=metadata.annotations or {},

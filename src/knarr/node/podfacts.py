@@ -1,7 +1,7 @@
 """What the node knows of a Pod when it builds it, and the fields that containers may ask for. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -14,10 +14,34 @@ from knarr.resources.core.container import Container
 from knarr.resources.core.persistentvolumeclaim import PersistentVolumeClaim
 from knarr.resources.core.podspec import PodSpec
 from knarr.resources.core.secret import Secret
-from knarr.resources.core.volume import ObjectFieldSelector, ResourceFieldSelector
+from knarr.resources.core.service import Service
+from knarr.resources.core.serviceaccount import ServiceAccount
+from knarr.resources.core.volume import (
+    DownwardApiFile,
+    ObjectFieldSelector,
+    ResourceFieldSelector,
+)
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _IDENTITY_FIELDS = ("metadata.name", "metadata.uid", "metadata.annotations")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenQuestion:
+    """Which token of a ServiceAccount.
+
+    Attributes:
+        audience: empty for the API server.
+        seconds: for how long.
+        pod, pod_uid: with which it ends; empty for one of the account alone.
+    """
+
+    namespace: str
+    account: str
+    audience: str
+    seconds: int
+    pod: str = ""
+    pod_uid: str = ""
 
 
 class Sources(Protocol):
@@ -40,6 +64,22 @@ class Sources(Protocol):
 
         Raises:
             BadContainer: there is none.
+        """
+        ...
+
+    def account(self, namespace: str, name: str) -> ServiceAccount | None:
+        """A ServiceAccount, or None."""
+        ...
+
+    def linked_services(self, namespace: str, *, links: bool) -> Iterable[Service]:
+        """``kubernetes`` and, with ``links``, the Services of a namespace, by name."""
+        ...
+
+    def token(self, question: TokenQuestion) -> str:
+        """A token that was asked for before.
+
+        Raises:
+            BadContainer: it was not.
         """
         ...
 
@@ -139,11 +179,19 @@ def _field_selectors(spec: PodSpec) -> Iterator[ObjectFieldSelector]:
         for variable in container.env:
             if variable.value_from is not None and variable.value_from.field_ref is not None:
                 yield variable.value_from.field_ref
+    for item in downward_files(spec):
+        if item.field_ref is not None:
+            yield item.field_ref
+
+
+def downward_files(spec: PodSpec) -> Iterator[DownwardApiFile]:
+    """The files of volumes that hold fields of the Pod."""
     for volume in spec.volumes:
+        if volume.downward_api is not None:
+            yield from volume.downward_api.items
         for projection in volume.projected.sources if volume.projected else ():
-            for item in projection.downward_api.items if projection.downward_api else ():
-                if item.field_ref is not None:
-                    yield item.field_ref
+            if projection.downward_api is not None:
+                yield from projection.downward_api.items
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,21 @@ from knarr.kits.backoff import Backoff
 from knarr.kits.clock import format_timestamp, parse_timestamp
 from knarr.kits.tasks import TaskScope
 from knarr.meta.errors import Conflict, KnarrError, NotFound, StatusError
+from knarr.meta.objects import ObjectMeta
 from knarr.node.addresses import AddressesExhausted
 from knarr.node.building import sandbox_request
 from knarr.node.bundle import BadContainer
 from knarr.node.containerworker import ContainerWorker
 from knarr.node.namespaces import id_base
 from knarr.node.podcontext import PodContext
+from knarr.node.podfacts import downward_files
 from knarr.node.podstatus import PodView, pod_status
 from knarr.node.record import Identity
 from knarr.node.sandbox import Sandbox
 from knarr.node.services import SANDBOX_ANNOTATION, Services
 from knarr.node.stopping import stop_container
 from knarr.node.threads import in_thread
+from knarr.node.tokens import TokenRefused, questions_of
 from knarr.node.volumefiles import Owner, write_files
 from knarr.node.volumes import Files, volume_content
 from knarr.resources.core.container import Container
@@ -38,6 +41,7 @@ _RETRY = Backoff(initial_s=0.1, max_s=30.0, jitter=0.5)
 _ORPHAN_GRACE_S = 2.0
 _DEFAULT_GRACE_S = 30.0
 _VOLUME_RETRY_S = 5.0
+_EXCHANGE_S = 2.0
 _CLEARED = {"message": None, "reason": None, "podIP": None, "podIPs": None, "startTime": None}
 
 
@@ -73,9 +77,11 @@ class PodWorker:
 
     def update(self, pod: Pod) -> None:
         """The Pod object has changed."""
-        self.context.pod = pod
+        before, self.context.pod = self.context.pod.metadata, pod
         if pod.deleting:
             self._ending.set()
+        elif _worn(before) != _worn(pod.metadata) and any(downward_files(self.context.spec)):
+            self._config_changed.set()
 
     def gone(self) -> None:
         """The Pod object is no more."""
@@ -142,7 +148,7 @@ class PodWorker:
             self._config_changed.clear()
             try:
                 await self._make_sandbox()
-            except BadContainer as error:
+            except (BadContainer, TokenRefused) as error:
                 self._warn("FailedMount", str(error))
             except (OSError, AddressesExhausted, KnarrError) as error:
                 self._warn("FailedCreatePodSandBox", str(error))
@@ -160,7 +166,9 @@ class PodWorker:
 
     async def _make_sandbox(self) -> None:
         host = self._services.host
-        request = sandbox_request(self.context.facts(), self._services)
+        facts = self.context.facts()
+        await self._services.tokens.ensure(questions_of(facts))
+        request = sandbox_request(facts, self._services)
         sandbox = host.plan(request)
         self.context.sandbox = sandbox
         try:
@@ -173,7 +181,7 @@ class PodWorker:
             await host.remove(sandbox)
             raise
 
-    async def _wait_for_config(self, seconds: float) -> None:
+    async def _wait_for_config(self, seconds: float | None) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self._config_changed.wait()
@@ -181,13 +189,20 @@ class PodWorker:
             return
 
     async def _refresh_volumes(self) -> None:
-        """Keep the files of ConfigMap and Secret volumes what the objects say."""
+        """Keep the files of volumes what objects and the Pod say, and its tokens fresh.
+
+        A sandbox that was made before its Pod has tokens of the account: they are exchanged for the Pod's own
+        a little later, when the first request is answered.
+        """
         while True:
-            await self._config_changed.wait()
+            questions = questions_of(self.context.facts())
+            due_s = self._services.tokens.due_in(questions)
+            await self._wait_for_config(None if due_s is None else max(_EXCHANGE_S, due_s))
             self._config_changed.clear()
             try:
+                await self._services.tokens.ensure(questions)
                 await in_thread(self._write_volumes)
-            except (BadContainer, OSError) as error:
+            except (BadContainer, TokenRefused, OSError) as error:
                 self._warn("FailedMount", str(error))
                 await self._services.sleep(_VOLUME_RETRY_S)
 
@@ -290,6 +305,7 @@ class PodWorker:
                     group.create_task(self._stop(container, sandbox, deadline))
             await services.host.remove(sandbox)
             self.context.sandbox = None
+        services.tokens.forget(self.uid)
         await self._delete_object()
         services.spares.ended(self.context.pod)
 
@@ -329,3 +345,8 @@ class PodWorker:
                 attempt += 1
             else:
                 return
+
+
+def _worn(metadata: ObjectMeta) -> tuple[object, object]:
+    """What of a Pod's metadata changes, and files may hold."""
+    return metadata.labels, metadata.annotations

@@ -145,6 +145,7 @@ async def _enter(
         await stack.enter_async_context(controller)
     scope.start(parts.router.run(), name="services")
     scope.start(parts.run_parker(), name="parker")
+    scope.start(parts.run_renewal(), name="renewal")
     scope.start(parts.settle_recovered(), name="settle-recovered")
     scope.start(_heartbeats(parts.registration(version)), name="heartbeats")
     scope.start(_sweep(parts.host), name="orphans")

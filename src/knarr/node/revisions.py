@@ -9,14 +9,18 @@ import msgspec
 
 from knarr.kube.cache import Change
 from knarr.meta.names import generated_name
-from knarr.meta.objects import Key, ObjectMeta, owner_reference
+from knarr.meta.objects import Key, ObjectMeta, Resource, owner_reference
 from knarr.node.claims import claim_version
-from knarr.node.podfacts import Sources, needs_identity, references
+from knarr.node.podfacts import Reference, Sources, needs_identity, references
+from knarr.node.servicelinks import service_variables
 from knarr.node.services import REVISION_LABEL
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
 from knarr.resources.core.container import Container, Probe
 from knarr.resources.core.pod import Pod
+from knarr.resources.core.pod_defaults import default_running_spec
 from knarr.resources.core.podspec import PodSpec
+from knarr.resources.core.serviceaccount import ServiceAccount
+from knarr.resources.core.tokenvolume import DEFAULT_ACCOUNT, ROOT_CA, admit_spec, mounts_token
 
 DEFAULT_PORT = 8080
 
@@ -33,6 +37,7 @@ class RevisionEntry:
         port: of the serving container.
         serving: the container that has it.
         parkable: a sandbox of it can be made before its Pod exists.
+        links: its containers are told of the namespace's Services.
     """
 
     revision: str
@@ -42,6 +47,7 @@ class RevisionEntry:
     port: int
     serving: Container
     parkable: bool
+    links: bool = False
 
     @property
     def probe(self) -> Probe | None:
@@ -92,6 +98,7 @@ def entry_of(replica_set: ReplicaSet) -> RevisionEntry | None:
         port=port,
         serving=container,
         parkable=not template.spec.init_containers and not needs_identity(template.spec),
+        links=template.spec.enable_service_links is not False,
     )
 
 
@@ -120,13 +127,23 @@ def planned_pod(replica_set: ReplicaSet, node_name: str, rng: random.Random) -> 
     )
 
 
+def sandbox_pod(
+    replica_set: ReplicaSet, node_name: str, rng: random.Random, sources: Sources
+) -> Pod:
+    """The Pod that a sandbox without one is made for: as it will be once the API server has admitted it."""
+    pod = planned_pod(replica_set, node_name, rng)
+    spec = default_running_spec(pod.spec or PodSpec())
+    account = sources.account(pod.metadata.namespace, spec.service_account_name)
+    return msgspec.structs.replace(pod, spec=admit_spec(spec, account or ServiceAccount(), rng))
+
+
 def fingerprint(replica_set: ReplicaSet, digests: tuple[str, ...], sources: Sources) -> str:
     """Changes whenever a parked sandbox would have to be made differently.
 
     Args:
         replica_set: its template counts.
         digests: of the containers' images, in order.
-        sources: the objects that the template refers to.
+        sources: the objects that the template refers to, its account and the Services it is told of.
     """
     digest = hashlib.sha256()
     template = replica_set.spec.template if replica_set.spec else None
@@ -134,19 +151,29 @@ def fingerprint(replica_set: ReplicaSet, digests: tuple[str, ...], sources: Sour
     digest.update("\0".join(digests).encode())
     spec = template.spec if template and template.spec else PodSpec()
     namespace = replica_set.metadata.namespace
-    for reference in sorted(references(spec), key=lambda one: (one.kind, one.name)):
-        if reference.kind == "PersistentVolumeClaim":
-            version = claim_version(sources.claim(namespace, reference.name))
-            digest.update(f"\0{reference.kind}/{reference.name}={version}".encode())
-            continue
-        found = (
-            sources.config_map(namespace, reference.name)
-            if reference.kind == "ConfigMap"
-            else sources.secret(namespace, reference.name)
-        )
-        version = f"{found.metadata.uid}/{found.metadata.resource_version}" if found else "-"
+    account = sources.account(namespace, spec.service_account_name or DEFAULT_ACCOUNT)
+    told = mounts_token(spec, account or ServiceAccount())
+    digest.update(str(told).encode())
+    needed = references(spec) | ({Reference("ConfigMap", ROOT_CA)} if told else set())
+    for reference in sorted(needed, key=lambda one: (one.kind, one.name)):
+        version = _version(reference, namespace, sources)
         digest.update(f"\0{reference.kind}/{reference.name}={version}".encode())
+    services = sources.linked_services(namespace, links=spec.enable_service_links is not False)
+    digest.update(msgspec.json.encode(service_variables(services)))
     return digest.hexdigest()[:32]
+
+
+def _version(reference: Reference, namespace: str, sources: Sources) -> str:
+    """Changes with the object; ``-`` when there is none."""
+    found: Resource | None
+    match reference.kind:
+        case "PersistentVolumeClaim":
+            return claim_version(sources.claim(namespace, reference.name))
+        case "ConfigMap":
+            found = sources.config_map(namespace, reference.name)
+        case _:
+            found = sources.secret(namespace, reference.name)
+    return f"{found.metadata.uid}/{found.metadata.resource_version}" if found else "-"
 
 
 class RevisionIndex:

@@ -15,6 +15,7 @@ from knarr.node.launch import Launcher
 from knarr.node.machine import Machine
 from knarr.node.podfacts import Sources
 from knarr.node.sandbox import Sandbox
+from knarr.node.tokens import TokenSource
 from knarr.resources.core.pod import Pod
 
 SANDBOX_ANNOTATION = "node.knarr.dev/sandbox"
@@ -96,6 +97,7 @@ class Services:
     gateways: Gateways
     spares: Spares
     sources: Sources
+    tokens: TokenSource
     machine: Machine
     clock: Clock
     rng: random.Random

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from knarr.node.bundle import BadContainer
 from knarr.node.environment import valid_variable_name
 from knarr.node.podfacts import PodFacts, Sources, field_value, resource_value
+from knarr.node.servicelinks import service_variables
 from knarr.resources.core.container import (
     Container,
     EnvFromSource,
@@ -17,12 +18,13 @@ from knarr.resources.core.container import (
 def declared_variables(
     container: Container, facts: PodFacts, sources: Sources
 ) -> tuple[tuple[str, str], ...]:
-    """Names and values in order, ``$(NAME)`` not expanded yet.
+    """Names and values in order, those of Services first, ``$(NAME)`` not expanded yet.
 
     Raises:
         BadContainer: an object or key that is not optional is missing.
     """
-    result: list[tuple[str, str]] = []
+    links = facts.spec.enable_service_links is not False
+    result = list(service_variables(sources.linked_services(facts.namespace, links=links)))
     for origin in container.env_from:
         for name, value in sorted(_all_keys(origin, facts.namespace, sources).items()):
             if valid_variable_name(origin.prefix + name):

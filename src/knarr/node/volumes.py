@@ -7,10 +7,11 @@ from knarr.node.bundle import BadContainer
 from knarr.node.claims import ClaimedDirectory
 from knarr.node.podfacts import PodFacts, Sources, field_value, resource_value
 from knarr.node.quantities import whole_units
+from knarr.node.tokens import question_of
 from knarr.resources.core.configmap import ConfigMap
 from knarr.resources.core.secret import Secret
 from knarr.resources.core.volume import (
-    DownwardApiProjection,
+    DownwardApiFile,
     EmptyDirVolumeSource,
     KeyToPath,
     ProjectedVolumeSource,
@@ -77,6 +78,9 @@ def volume_content(volume: Volume, facts: PodFacts, sources: Sources) -> VolumeC
             volume.name,
             dict(_pick(content, origin.items, mode, optional=bool(origin.optional), what=origin.secret_name)),
         )  # fmt: skip
+    if volume.downward_api is not None:
+        mode = _mode(volume.downward_api.default_mode)
+        return _bounded(volume.name, dict(_downward(volume.downward_api.items, mode, facts)))
     if volume.persistent_volume_claim is not None:
         claim = volume.persistent_volume_claim
         directory = sources.claimed(facts.namespace, claim.claim_name)
@@ -166,13 +170,17 @@ def _projection(
         data = _secret_data(secret, chosen.name, optional=bool(chosen.optional))
         yield from _pick(data, chosen.items, mode, optional=bool(chosen.optional), what=chosen.name)
     if projection.downward_api is not None:
-        yield from _downward(projection.downward_api, mode, facts)
+        yield from _downward(projection.downward_api.items, mode, facts)
+    if projection.service_account_token is not None:
+        wanted = projection.service_account_token
+        question = question_of(facts, wanted.audience, wanted.expiration_seconds)
+        yield _relative(wanted.path), VolumeFile(sources.token(question).encode(), mode)
 
 
 def _downward(
-    projection: DownwardApiProjection, mode: int, facts: PodFacts
+    items: tuple[DownwardApiFile, ...], mode: int, facts: PodFacts
 ) -> Iterator[tuple[str, VolumeFile]]:
-    for item in projection.items:
+    for item in items:
         if item.field_ref is not None:
             text = field_value(item.field_ref, facts)
         elif item.resource_field_ref is not None:

@@ -19,12 +19,14 @@ from knarr.node.environment import (
 from knarr.node.images.records import ImageConfig
 from knarr.node.podfacts import PodFacts, Reference, needs_identity, references
 from knarr.node.quantities import milli_units, parse_quantity, whole_units
+from knarr.node.servicelinks import kubernetes_service
 from knarr.node.users import Identity, UnknownUser, resolve_identity
 from knarr.node.variables import declared_variables
 from knarr.resources.core.configmap import ConfigMap
 from knarr.resources.core.container import Container, SecurityContext
 from knarr.resources.core.podspec import PodSpec
 from knarr.resources.core.secret import Secret
+from knarr.resources.core.service import Service
 
 PASSWD = "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\nbroken line\n"
 GROUP = "root:x:0:\napp:x:1001:\nextra:x:2000:app,other\nhuge:x:99999:app\n"
@@ -36,6 +38,18 @@ class Sources:
 
     def secret(self, namespace, name):
         return Secret(data={"pw": b"s3"}) if name == "sec" else None
+
+    def linked_services(self, namespace, *, links):
+        yield kubernetes_service("10.96.0.1")
+        if links:
+            spec = {
+                "clusterIP": "10.96.0.9",
+                "ports": [{"name": "web-ui", "port": 80, "protocol": "UDP"}],
+            }
+            document = {"metadata": {"name": "my-db", "namespace": namespace}, "spec": spec}
+            yield msgspec.convert(document, Service)
+            headless = {"metadata": {"name": "none"}, "spec": {"clusterIP": "None"}}
+            yield msgspec.convert(headless, Service)
 
 
 def container(document: dict) -> Container:
@@ -131,10 +145,32 @@ def test_variables_come_from_everywhere():
             "resources": {"requests": {"memory": "1500Ki"}},
         }
     )  # fmt: skip
-    assert declared_variables(spec, facts(), Sources()) == (
+    declared = declared_variables(spec, facts({"enableServiceLinks": False}), Sources())
+    assert {name for name, _ in declared[:7]} == {
+        "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS", "KUBERNETES_PORT",
+        "KUBERNETES_PORT_443_TCP", "KUBERNETES_PORT_443_TCP_PROTO", "KUBERNETES_PORT_443_TCP_PORT",
+    }  # fmt: skip
+    assert declared[8:] == (
         ("P_k", "v"), ("PLAIN", "1"), ("CM", "v"), ("SEC", "s3"), ("IP", "10.0.0.2"), ("LAB", "x"),
         ("CPU", "4"), ("MEM", "2"),
     )  # fmt: skip
+
+
+def test_services_of_the_namespace_are_told_of_unless_nobody_wants_to_know():
+    told = dict(declared_variables(container({}), facts(), Sources()))
+    assert told["KUBERNETES_PORT"] == "tcp://10.96.0.1:443"
+    assert {name: value for name, value in told.items() if not name.startswith("KUBERNETES")} == {
+        "MY_DB_SERVICE_HOST": "10.96.0.9", "MY_DB_SERVICE_PORT": "80", "MY_DB_SERVICE_PORT_WEB_UI": "80",
+        "MY_DB_PORT": "udp://10.96.0.9:80", "MY_DB_PORT_80_UDP": "udp://10.96.0.9:80",
+        "MY_DB_PORT_80_UDP_PROTO": "udp", "MY_DB_PORT_80_UDP_PORT": "80", "MY_DB_PORT_80_UDP_ADDR": "10.96.0.9",
+    }  # fmt: skip
+    own = container(
+        {"env": [{"name": "MY_DB_PORT", "value": "1"}, {"name": "U", "value": "$(MY_DB_PORT)"}]}
+    )
+    image = ImageConfig(env=("MY_DB_SERVICE_HOST=x",))
+    plan = plan_process(own, image, facts(), Sources())
+    found = {name: plan.environment[name] for name in ("MY_DB_PORT", "U", "MY_DB_SERVICE_HOST")}
+    assert found == {"MY_DB_PORT": "1", "U": "1", "MY_DB_SERVICE_HOST": "10.96.0.9"}
 
 
 @pytest.mark.parametrize(

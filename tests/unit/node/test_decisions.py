@@ -27,6 +27,7 @@ from knarr.node.recovery import judge, last_runs
 from knarr.node.restarts import CrashHistory, should_restart
 from knarr.node.revisions import RevisionIndex, entry_of, fingerprint, planned_pod
 from knarr.node.runc import judge_version
+from knarr.node.servicelinks import kubernetes_service
 from knarr.node.stopping import parse_signal
 from knarr.resources.apps.replicaset import ReplicaSet
 from knarr.resources.core.configmap import ConfigMap
@@ -34,6 +35,7 @@ from knarr.resources.core.container import Container, ContainerStateWaiting, Htt
 from knarr.resources.core.pod import Pod
 from knarr.resources.core.podspec import PodSpec
 from knarr.resources.core.service import Service
+from knarr.resources.core.serviceaccount import ServiceAccount
 from knarr.resources.discovery.endpointslice import EndpointSlice
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -396,14 +398,27 @@ def test_the_fingerprint_follows_everything_a_sandbox_is_made_from():
         def secret(self, namespace, name):
             return None
 
+        def account(self, namespace, name):
+            return ServiceAccount(automount_service_account_token=self.mounts)
+
+        def linked_services(self, namespace, *, links):
+            yield kubernetes_service(self.address if links else "10.96.0.1")
+
+        mounts = None
+        address = "10.96.0.2"
+
     sources = Sources()
     env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}]
     base = fingerprint(replica_set(env=env), ("d1", "d2"), sources)
     assert fingerprint(replica_set(env=env, replicas=5), ("d1", "d2"), sources) == base
     assert fingerprint(replica_set(env=env), ("d1", "d3"), sources) != base
     assert fingerprint(replica_set(env=[]), ("d1", "d2"), sources) != base
-    sources.version = "2"
-    assert fingerprint(replica_set(env=env), ("d1", "d2"), sources) != base
+    for name, value in {"version": "2", "mounts": False, "address": "10.96.0.3"}.items():
+        before = getattr(sources, name)
+        setattr(sources, name, value)
+        assert fingerprint(replica_set(env=env), ("d1", "d2"), sources) != base, name
+        setattr(sources, name, before)
+    assert fingerprint(replica_set(env=env), ("d1", "d2"), sources) == base
 
 
 # --- names ----------------------------------------------------------------------------------------

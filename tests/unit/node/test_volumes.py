@@ -25,11 +25,25 @@ class Sources:
     def secret(self, namespace, name):
         return Secret(data={"s": b"x"}) if name == "sec" else None
 
+    def token(self, question):
+        return f"{question.account} {question.audience} {question.seconds}"
+
 
 def content(document: dict):
     volume = msgspec.convert({"name": "v", **document}, Volume)
     facts = PodFacts(namespace="ns", name="pod", spec=PodSpec(), labels={"l": "1"})
     return volume_content(volume, facts, Sources())
+
+
+def test_fields_of_the_pod_and_tokens_become_files():
+    items = [{"path": "deep/name", "fieldRef": {"fieldPath": "metadata.name"}, "mode": 0o400}]
+    assert content({"downwardAPI": {"items": items, "defaultMode": 0o440}}) == Files(
+        {"deep/name": VolumeFile(b"pod", 0o400)}
+    )
+    token = {"serviceAccountToken": {"path": "t", "audience": "aud", "expirationSeconds": 700}}
+    assert content({"projected": {"sources": [token], "defaultMode": 0o444}}) == Files(
+        {"t": VolumeFile(b"default aud 700", 0o444)}
+    )
 
 
 def test_sources_become_files_with_their_modes():

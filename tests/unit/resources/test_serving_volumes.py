@@ -110,7 +110,21 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "service account tokens",
         mounted({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}),
         {},
-        f"must not set the field(s): {SPEC}.volumes[0].projected[0].serviceAccountToken\n{YET}",
+        "",
+    ),
+    (
+        "service account token without a path",
+        mounted({"projected": {"sources": [{"serviceAccountToken": {}}]}}),
+        {},
+        f"missing field(s): {SPEC}.volumes[0].projected[0].serviceAccountToken.path",
+    ),
+    (
+        "fields of the Pod outside of a projected volume",
+        mounted({"downwardAPI": {"items": []}}),
+        {},
+        f"expected exactly one, got neither: {SPEC}.volumes[0].configMap, {SPEC}.volumes[0].emptyDir, "
+        f"{SPEC}.volumes[0].projected, {SPEC}.volumes[0].secret\n"
+        f"must not set the field(s): {SPEC}.volumes[0].downwardAPI",
     ),
     (
         "mount propagation",

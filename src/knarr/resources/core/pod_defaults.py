@@ -26,6 +26,7 @@ from knarr.resources.core.volume import (
 from knarr.resources.quantity import canonical_quantity
 
 DEFAULT_FILE_MODE = 420
+DEFAULT_TOKEN_S = 3600
 DEFAULT_GRACE_PERIOD_S = 30
 
 C = TypeVar("C", bound=Container)
@@ -152,6 +153,7 @@ def default_volume(volume: Volume) -> Volume:
         volume.secret
         or volume.config_map
         or volume.projected
+        or volume.downward_api
         or volume.empty_dir
         or volume.persistent_volume_claim
     ):
@@ -161,6 +163,13 @@ def default_volume(volume: Volume) -> Volume:
         volume = replace(volume, secret=replace(volume.secret, default_mode=mode))
     if volume.config_map and volume.config_map.default_mode is None:
         volume = replace(volume, config_map=replace(volume.config_map, default_mode=mode))
+    if volume.downward_api:
+        given = volume.downward_api.default_mode
+        files = tuple(_default_file(item) for item in volume.downward_api.items)
+        downward = replace(
+            volume.downward_api, items=files, default_mode=mode if given is None else given
+        )
+        volume = replace(volume, downward_api=downward)
     if volume.projected:
         sources = tuple(_default_projection(source) for source in volume.projected.sources)
         given = volume.projected.default_mode
@@ -175,6 +184,10 @@ def default_volume(volume: Volume) -> Volume:
 
 
 def _default_projection(source: VolumeProjection) -> VolumeProjection:
+    token = source.service_account_token
+    if token is not None and token.expiration_seconds is None:
+        token = replace(token, expiration_seconds=DEFAULT_TOKEN_S)
+        source = replace(source, service_account_token=token)
     if source.downward_api is None:
         return source
     files = tuple(_default_file(item) for item in source.downward_api.items)

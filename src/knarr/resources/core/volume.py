@@ -94,18 +94,39 @@ class DownwardApiProjection(Struct, frozen=True, kw_only=True):
     items: tuple[DownwardApiFile, ...] = ()
 
 
+class ServiceAccountTokenProjection(Struct, frozen=True, kw_only=True):
+    """A token of the Pod's account as part of a projected volume; it is renewed before it expires.
+
+    Attributes:
+        audience: for whom it is; empty for the API server.
+        expiration_seconds: for how long it is good, 600 at least.
+    """
+
+    audience: str = ""
+    expiration_seconds: int | None = None
+    path: str = ""
+
+
 class VolumeProjection(Struct, frozen=True, kw_only=True):
     """One source of a projected volume; exactly one field is set."""
 
     secret: SecretProjection | None = None
     config_map: ConfigMapProjection | None = None
     downward_api: DownwardApiProjection | None = msgspec.field(default=None, name="downwardAPI")
+    service_account_token: ServiceAccountTokenProjection | None = None
 
 
 class ProjectedVolumeSource(Struct, frozen=True, kw_only=True):
     """Several sources in one directory."""
 
     sources: tuple[VolumeProjection, ...] = ()
+    default_mode: int | None = None
+
+
+class DownwardApiVolumeSource(Struct, frozen=True, kw_only=True):
+    """Fields of the Pod as files."""
+
+    items: tuple[DownwardApiFile, ...] = ()
     default_mode: int | None = None
 
 
@@ -116,5 +137,6 @@ class Volume(Struct, frozen=True, kw_only=True):
     secret: SecretVolumeSource | None = None
     config_map: ConfigMapVolumeSource | None = None
     projected: ProjectedVolumeSource | None = None
+    downward_api: DownwardApiVolumeSource | None = msgspec.field(default=None, name="downwardAPI")
     empty_dir: EmptyDirVolumeSource | None = None
     persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None

@@ -9,12 +9,14 @@ from knarr.resources.core.volume import (
     DownwardApiFile,
     EmptyDirVolumeSource,
     KeyToPath,
+    ServiceAccountTokenProjection,
     Volume,
     VolumeProjection,
 )
 from knarr.resources.fielderrors import duplicates, forbidden, invalid, not_supported, required
 from knarr.resources.quantity import parse_quantity
 
+_MIN_TOKEN_S, _MAX_TOKEN_S = 600, 1 << 32
 _MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
 
 
@@ -81,6 +83,7 @@ def _projection_errors(source: VolumeProjection) -> list[FieldError]:
             ("secret", source.secret),
             ("configMap", source.config_map),
             ("downwardAPI", source.downward_api),
+            ("serviceAccountToken", source.service_account_token),
         )
         if value is not None
     ]
@@ -95,7 +98,21 @@ def _projection_errors(source: VolumeProjection) -> list[FieldError]:
     if source.downward_api is not None:
         for index, item in enumerate(source.downward_api.items):
             errors += at(f"downwardAPI.items[{index}]", _file_errors(item))
+    if source.service_account_token is not None:
+        errors += at("serviceAccountToken", _token_errors(source.service_account_token))
     return errors
+
+
+def _token_errors(source: ServiceAccountTokenProjection) -> list[FieldError]:
+    errors = []
+    seconds = source.expiration_seconds
+    if seconds is not None and seconds < _MIN_TOKEN_S:
+        text = "may not specify a duration less than 10 minutes"
+        errors.append(invalid("expirationSeconds", seconds, text))
+    if seconds is not None and seconds > _MAX_TOKEN_S:
+        text = "may not specify a duration larger than 2^32 seconds"
+        errors.append(invalid("expirationSeconds", seconds, text))
+    return errors + _path_errors(source.path)
 
 
 def _source_errors(volume: Volume) -> list[FieldError]:
@@ -112,6 +129,11 @@ def _source_errors(volume: Volume) -> list[FieldError]:
         errors += _mode_errors("projected.defaultMode", volume.projected.default_mode)
         for index, source in enumerate(volume.projected.sources):
             errors += at(f"projected.sources[{index}]", _projection_errors(source))
+    if volume.downward_api is not None:
+        found = _mode_errors("defaultMode", volume.downward_api.default_mode)
+        for index, item in enumerate(volume.downward_api.items):
+            found += at(f"items[{index}]", _file_errors(item))
+        errors += at("downwardAPI", found)
     if volume.empty_dir is not None:
         errors += at("emptyDir", _empty_dir_errors(volume.empty_dir))
     claim = volume.persistent_volume_claim
@@ -136,6 +158,7 @@ def volume_errors(volume: Volume) -> list[FieldError]:
             ("secret", volume.secret),
             ("configMap", volume.config_map),
             ("projected", volume.projected),
+            ("downwardAPI", volume.downward_api),
             ("persistentVolumeClaim", volume.persistent_volume_claim),
         )
         if value is not None

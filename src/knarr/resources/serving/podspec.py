@@ -31,8 +31,6 @@ class Container(core.Container, frozen=True, kw_only=True):
 class VolumeProjection(core_volume.VolumeProjection, frozen=True, kw_only=True):
     """One source of a projected volume."""
 
-    service_account_token: Any = None
-
 
 class ProjectedVolumeSource(core_volume.ProjectedVolumeSource, frozen=True, kw_only=True):
     """Several sources in one directory."""

@@ -129,6 +129,8 @@ def _gate_errors(volume: Volume, features: Features) -> list[FieldError]:
             refused.append(path)
         else:
             errors.append(unsupported(path))
+    if volume.downward_api is not None:
+        refused.append("downwardAPI")
     claim = volume.persistent_volume_claim
     if claim is not None and features.disabled(flags.PERSISTENT_VOLUME_CLAIM):
         refused.append("persistentVolumeClaim")
@@ -188,7 +190,8 @@ def _projection_errors(source: VolumeProjection) -> list[FieldError]:
             errors += at(path, [*found, *_items_errors(projection.items)])
     if source.service_account_token is not None:
         given.append("serviceAccountToken")
-        errors.append(unsupported("serviceAccountToken"))
+        if not source.service_account_token.path:
+            errors.append(missing("serviceAccountToken.path"))
     if source.downward_api is not None:
         given.append("downwardAPI")
         for index, item in enumerate(source.downward_api.items):
