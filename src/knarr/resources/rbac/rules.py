@@ -11,7 +11,8 @@ from knarr.meta.errors import KnarrError
 from knarr.resources.core.references_validation import compile_selector
 from knarr.resources.rbac.role import ALL, ClusterRole, PolicyRule
 
-MAX_PARTS = 10_000
+MAX_PARTS = 5_000
+MAX_COMPARISONS = 500_000
 
 
 def matches_resource(
@@ -56,11 +57,16 @@ def missing_rules(held: Sequence[PolicyRule], wanted: Iterable[PolicyRule]) -> l
     """The parts of ``wanted`` that ``held`` does not contain, one verb of one resource each.
 
     Raises:
-        TooManyParts: there are more than ``MAX_PARTS`` to look at one by one.
+        TooManyParts: there are more than ``MAX_PARTS`` to look at one by one, or comparing would take
+            more than ``MAX_COMPARISONS``; nobody else is served meanwhile.
     """
+    wanted = tuple(wanted)
+    if len(held) * len(wanted) > MAX_COMPARISONS:
+        raise TooManyParts(f"more than {MAX_COMPARISONS} comparisons")
     open_rules = [rule for rule in wanted if not any(_covers(mine, rule) for mine in held)]
-    if sum(_part_count(rule) for rule in open_rules) > MAX_PARTS:
-        raise TooManyParts(f"more than {MAX_PARTS} combinations")
+    count = sum(_part_count(rule) for rule in open_rules)
+    if count > MAX_PARTS or count * len(held) > MAX_COMPARISONS:
+        raise TooManyParts(f"{count} combinations to compare with {len(held)} rules")
     parts = dict.fromkeys(part for rule in open_rules for part in _break_down(rule))
     return [part for part in parts if not any(_covers(mine, part) for mine in held)]
 
