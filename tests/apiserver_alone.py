@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import random
 import signal
 from contextlib import AsyncExitStack
@@ -40,6 +41,7 @@ async def serve(data_dir: Path, port: int, socket: Path | None) -> None:
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1)
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)

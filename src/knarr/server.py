@@ -23,38 +23,17 @@ from knarr.apiserver.app import ApiServer, ApiServerSettings
 from knarr.apiserver.nodeproxy import NodeLogs
 from knarr.apiserver.streams.nodesessions import NodeStreams
 from knarr.config import Settings, read_settings
-from knarr.dataplane.session import DataplaneServer
-from knarr.dataplane.table import RoutingTable
+from knarr.controllers import Setting, ensure_configuration, enter_controllers
 from knarr.kits.clock import Clock, SystemClock
 from knarr.kube.client import Client
-from knarr.kube.events import EventRecorder
-from knarr.kube.factory import InformerFactory
 from knarr.meta.errors import KnarrError, NotFound, Unavailable
-from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.catalog import KINDS
-from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
 from knarr.resources.schema import openapi_schema
-from knarr.serving.config import ServingSettings
-from knarr.serving.controllers import Environment as ServingEnvironment
-from knarr.serving.controllers import Serving
 from knarr.store.sqlite import StoreBroken
 from knarr.store.store import Store
-from knarr.workloads.controllers import Environment as WorkloadEnvironment
-from knarr.workloads.controllers import build_workload_controllers
 
 LOG = logging.getLogger(__name__)
 
-SYSTEM_NAMESPACE = "knative-serving"
-_CONFIG_LABELS = {"app.kubernetes.io/name": "knative-serving"}
-_COMPONENTS = {
-    "config-autoscaler": "autoscaler",
-    "config-defaults": "controller",
-    "config-deployment": "controller",
-    "config-domain": "controller",
-    "config-features": "controller",
-    "config-gc": "controller",
-    "config-network": "networking",
-}
 _RESOLVE_TIMEOUT_S = 30.0
 
 
@@ -98,26 +77,6 @@ class NodeDigests:
         return answer.digest
 
 
-async def ensure_configuration(client: Client, settings: Settings) -> None:
-    """Make Knative's ConfigMaps exist; the domain and the port follow how Knarr was started."""
-    wanted = {
-        "config-domain": {settings.domain: ""},
-        "config-network": {"knarr-external-port": str(settings.http_port)},
-    }
-    for name, component in _COMPONENTS.items():
-        key = Key(SYSTEM_NAMESPACE, name)
-        try:
-            existing = await client.get(CONFIG_MAP, key)
-        except NotFound:
-            labels = {**_CONFIG_LABELS, "app.kubernetes.io/component": component}
-            metadata = ObjectMeta(name=name, namespace=SYSTEM_NAMESPACE, labels=labels)
-            await client.create(CONFIG_MAP, ConfigMap(metadata=metadata, data=wanted.get(name)))
-            continue
-        data = dict(existing.data or {})
-        if name == "config-network" and data.items() < (data | wanted[name]).items():
-            await client.patch(CONFIG_MAP, key, {"data": wanted[name]})
-
-
 async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set.
 
@@ -154,8 +113,21 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
         )
         await stack.enter_async_context(api)
         client = Client(api.transport)
-        await ensure_configuration(client, settings)
-        await _run_controllers(stack, settings, api, clock, rng)
+        await ensure_configuration(client, settings.domain, settings.http_port)
+        await enter_controllers(
+            stack,
+            Setting(
+                client=client,
+                clock=clock,
+                rng=rng,
+                dataplane_socket=paths.dataplane_socket,
+                digests=NodeDigests(paths.node_socket),
+                domain=settings.domain,
+                http_port=settings.http_port,
+                ca_pem=(paths.pki / "ca.crt").read_text(encoding="ascii"),
+                tokens=api.credentials.issuer,
+            ),
+        )
         started.set()
         LOG.info("ready: API on %s:%d", settings.api_address, api.port)
         await _until_stopped(store, stop)
@@ -175,41 +147,6 @@ async def _until_stopped(store: Store, stop: asyncio.Event) -> None:
             wait.cancel()
     if not stop.is_set():
         raise StoreBroken("the disk failed: the store refuses every write until it is opened again")
-
-
-async def _run_controllers(
-    stack: AsyncExitStack, settings: Settings, api: ApiServer, clock: Clock, rng: random.Random
-) -> None:
-    client = Client(api.transport)
-    recorder = EventRecorder(client, "knarr", clock=clock, rng=rng)
-    await stack.enter_async_context(recorder)
-    informers = InformerFactory(client, clock=clock, rng=rng)
-    table = RoutingTable(f"{rng.getrandbits(64):016x}")
-    gateways = DataplaneServer(settings.paths.dataplane_socket, table)
-    serving = Serving(
-        ServingEnvironment(
-            client=client,
-            informers=informers,
-            clock=clock,
-            rng=rng,
-            recorder=recorder,
-            table=table,
-            digests=NodeDigests(settings.paths.node_socket),
-            picker=gateways,
-            settings=ServingSettings(default_domain=settings.domain),
-        )
-    )
-    gateways.traffic = (serving.autoscaler,)
-    ca_pem = (settings.paths.pki / "ca.crt").read_text(encoding="ascii")
-    workloads = build_workload_controllers(
-        WorkloadEnvironment(client, informers, clock, rng, recorder, ca_pem, api.credentials.issuer)
-    )
-    await stack.enter_async_context(informers)
-    await stack.enter_async_context(serving)
-    for controller in (*workloads, *serving.controllers):
-        await stack.enter_async_context(controller)
-    await stack.enter_async_context(gateways)
-    gateways.ready()
 
 
 async def run(settings: Settings) -> None:

@@ -54,7 +54,14 @@ class Server:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=REPOSITORY,
             )  # fmt: skip
-        wait_for(self.ready, "the server", 30)
+        try:
+            wait_for(self.ready, "the server", 60)
+        except AssertionError as error:
+            # where it stands
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
+            error.add_note((self.directory / "log").read_text()[-4000:])
+            raise
 
     def ready(self) -> bool:
         assert self.process is not None

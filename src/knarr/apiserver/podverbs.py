@@ -217,6 +217,8 @@ class PodVerbs:
             raise route.served.conflict(route.name, refusal)
         metadata = replace(
             pod.metadata,
+            uid=binding.metadata.uid or pod.metadata.uid,
+            resource_version=binding.metadata.resource_version,
             annotations={
                 **(pod.metadata.annotations or {}),
                 **(binding.metadata.annotations or {}),

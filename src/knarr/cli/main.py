@@ -33,6 +33,7 @@ MODULE_OF = {
     "delete": "manifests",
     "demo": "demo",
     "crds": "crds",
+    "controllers": "controllers",
 }
 
 

@@ -148,6 +148,19 @@ class Client:
         )
         return self.codec.decode(kind, body)
 
+    async def post(
+        self, kind: Kind[T], key: Key, subresource: str, document: Mapping[str, Any]
+    ) -> None:
+        """Create a subresource that is a command: ``binding``, ``eviction``.
+
+        Raises:
+            NotFound: there is no object of that name.
+            Conflict: the command does not fit the object's state.
+        """
+        await self.transport.request(
+            "POST", kind.object_path(key, subresource), body=self.codec.encode_any(document)
+        )
+
     async def scale(self, kind: Kind[T], key: Key, replicas: int) -> None:
         """Set ``spec.replicas`` through the scale subresource."""
         await self.transport.request(

@@ -6,7 +6,7 @@ import msgspec
 
 from knarr.meta.errors import StatusError
 from knarr.meta.objects import Resource, Struct
-from knarr.resources.kind import Kind
+from knarr.resources.kind import Admission, ConfigData, Kind, UserInfo
 
 T = TypeVar("T", bound=Resource)
 
@@ -55,7 +55,7 @@ class Codec:
         try:
             decoded: T = decoder.decode(document)
         except msgspec.DecodeError as error:
-            raise Undecodable(f"the API's {kind.kind} does not fit its model: {error}") from error
+            return self._typed(kind, _decode_nulls(kind, document, error))
         return self._typed(kind, decoded)
 
     @staticmethod
@@ -99,3 +99,49 @@ class Codec:
         except msgspec.DecodeError as error:
             raise Undecodable(f"the API's watch sent no event: {error}") from error
         return event.type, event.object
+
+
+class CompletingCodec(Codec):
+    """For an API without Knarr's admission: completes custom kinds as they are read.
+
+    There nobody has written the defaults that controllers rely on. They appear in what is read, not in
+    what is stored, as in Knative's own controllers.
+
+    Attributes:
+        config: ConfigMaps of the system namespace, for defaults that users choose.
+    """
+
+    __slots__ = ("config",)
+
+    def __init__(self, config: ConfigData) -> None:
+        super().__init__()
+        self.config = config
+
+    def decode(self, kind: Kind[T], document: bytes | msgspec.Raw) -> T:
+        """One object with its defaults; see ``Codec.decode``."""
+        decoded = super().decode(kind, document)
+        if kind.builtin or kind.default is None:
+            return decoded
+        admission = Admission(
+            operation="UPDATE", user=UserInfo(name=""), old=decoded, config=self.config
+        )
+        completed = kind.default(decoded, admission)
+        # the annotations about users are an admission's to write
+        return msgspec.structs.replace(completed, metadata=decoded.metadata)
+
+
+def _decode_nulls(kind: Kind[T], document: bytes | msgspec.Raw, error: msgspec.DecodeError) -> T:
+    """A document in which null stands for an absent value, as Go writes empty lists."""
+    try:
+        found = _without_nulls(msgspec.json.decode(document))
+        return msgspec.convert(found, kind.model)
+    except msgspec.MsgspecError:
+        raise Undecodable(f"the API's {kind.kind} does not fit its model: {error}") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value

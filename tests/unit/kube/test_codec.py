@@ -1,8 +1,11 @@
 import pytest
 
-from knarr.kube.codec import Codec, Undecodable
+from knarr.kube.codec import Codec, CompletingCodec, Undecodable
 from knarr.meta.objects import ObjectMeta
 from knarr.resources.core.configmap import CONFIG_MAP, ConfigMap
+from knarr.resources.kind import ConfigData
+from knarr.resources.rbac.role import CLUSTER_ROLE
+from knarr.resources.serving.service import SERVICE
 
 
 def test_an_object_comes_back_as_it_went():
@@ -30,3 +33,20 @@ def test_what_is_no_event_is_undecodable(line):
 def test_what_is_no_list_is_undecodable():
     with pytest.raises(Undecodable, match="no List"):
         Codec().decode_list(b"[]")
+
+
+def test_null_means_absent_as_go_writes_empty_lists():
+    document = b'{"metadata": {"name": "a", "labels": null, "finalizers": null}, "data": null}'
+    decoded = Codec().decode(CLUSTER_ROLE, b'{"metadata": {"name": "r"}, "rules": null}')
+    assert decoded.metadata.name == "r"
+    assert Codec().decode(CONFIG_MAP, document).metadata.finalizers is None
+
+
+def test_custom_kinds_are_completed_where_no_admission_does_it():
+    config = ConfigData({"config-defaults": {"revision-timeout-seconds": "77"}})
+    document = b'{"metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [{"image": "i"}]}}}}'
+    codec = CompletingCodec(config)
+    spec = codec.decode(SERVICE, document).spec.template.spec
+    assert (spec.timeout_seconds, spec.containers[0].name) == (77, "user-container")
+    assert codec.decode(SERVICE, document).metadata.annotations is None
+    assert Codec().decode(SERVICE, document).spec.template.spec.timeout_seconds is None

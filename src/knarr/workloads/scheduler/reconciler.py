@@ -4,6 +4,8 @@ PodScheduled True is not written here: the node reports it with its first status
 same moment would only send that into a conflict.
 """
 
+from typing import Any
+
 import msgspec
 
 from knarr.kits.clock import Clock, format_timestamp
@@ -129,23 +131,15 @@ class SchedulerReconciler:
         # The room is taken before the first await, so that another worker does not give it away.
         self._load.put(pod.metadata.uid, node, requests_of(pod))
         try:
-            bound = await self._client.patch(
-                POD,
-                pod.key,
-                {
-                    "metadata": {"resourceVersion": pod.metadata.resource_version},
-                    "spec": {"nodeName": node},
-                },
-            )
+            await self._client.post(POD, pod.key, "binding", _binding(pod, node))
         except NotFound:
             self._load.drop(pod.metadata.uid)
             return
         except StatusError:
             self._load.drop(pod.metadata.uid)
             raise
-        self._pods.observe(bound)
         message = f"Successfully assigned {pod.key} to {node}"
-        self._recorder.record(bound, "Normal", "Scheduled", message)
+        self._recorder.record(pod, "Normal", "Scheduled", message)
 
     async def _refuse(self, pod: Pod, message: str) -> None:
         old = pods_of.condition_of(pod, "PodScheduled")
@@ -171,6 +165,17 @@ class SchedulerReconciler:
         except NotFound:
             return
         self._pods.observe(updated)
+
+
+def _binding(pod: Pod, node: str) -> dict[str, Any]:
+    """The Binding of exactly this Pod in this state: a Pod's nodeName cannot be patched."""
+    metadata = {
+        "name": pod.metadata.name,
+        "uid": pod.metadata.uid,
+        "resourceVersion": pod.metadata.resource_version,
+    }
+    target = {"kind": "Node", "name": node}
+    return {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
 
 
 def _rank(pod: Pod) -> tuple[object, ...]:
