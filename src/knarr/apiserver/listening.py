@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
-import msgspec
 from aiohttp import HttpVersion10, web
 from aiohttp.web_request import BaseRequest
-
-from knarr.meta.errors import StatusError, status_body
 
 from knarr.meta.errors import StatusError, status_body
 
 FIRST_REQUEST_S = 10.0
 MAX_CONNECTIONS = 4_000
 _KEEPALIVE_S = 120.0
-_MAX_ERROR_CHARACTERS = 200
 _MAX_ERROR_CHARACTERS = 200
 _IP_FREEBIND = 15
 _log = logging.getLogger(__name__)
