@@ -26,6 +26,7 @@ MODULE_OF = {
     "env": "up",
     "deploy": "deploy",
     "logs": "logs",
+    "exec": "exec",
     "build": "build",
     "image": "image",
     "apply": "manifests",
