@@ -65,11 +65,31 @@ class ClusterNames:
         if not name.endswith(_SUFFIX):
             return Answer() if name in (CLUSTER_DOMAIN, _SUFFIX[1:]) else None
         labels = name.removesuffix(_SUFFIX).split(".")
-        if len(labels) != 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        if len(labels) not in (2, 3) or not all(_LABEL.fullmatch(label) for label in labels):
             return None
-        service_name, namespace = labels
+        *host, service_name, namespace = labels
         service = self.directory.service(namespace, service_name)
-        return self._answer(service) if service is not None else None
+        if service is None:
+            return None
+        return self._host(service, host[0]) if host else self._answer(service)
+
+    def _host(self, service: Service, host: str) -> Answer | None:
+        """One Pod of a headless Service, by its ``hostname`` and ``subdomain``."""
+        spec, metadata = service.spec, service.metadata
+        if spec is None or spec.cluster_ip != HEADLESS or not spec.selector:
+            return None
+        wanted = spec.selector.items()
+        found = [
+            pod.status.pod_ip
+            for pod in self.directory.pods(metadata.namespace)
+            if pod.spec is not None
+            and (pod.spec.hostname, pod.spec.subdomain) == (host, metadata.name)
+            and pod.status is not None
+            and pod.status.pod_ip
+            and wanted <= dict(pod.metadata.labels or {}).items()
+            and (spec.publish_not_ready_addresses or _ready(pod))
+        ]
+        return Answer(tuple(found)) if found else None
 
     def _answer(self, service: Service) -> Answer:
         spec = service.spec

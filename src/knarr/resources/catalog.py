@@ -3,8 +3,11 @@
 from typing import Any
 
 from knarr.resources.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
+from knarr.resources.apps.controllerrevision import CONTROLLER_REVISION
+from knarr.resources.apps.daemonset import DAEMON_SET
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
+from knarr.resources.apps.statefulset import STATEFUL_SET
 from knarr.resources.autoscaling.podautoscaler import POD_AUTOSCALER
 from knarr.resources.batch.cronjob import CRON_JOB
 from knarr.resources.batch.job import JOB
@@ -50,8 +53,11 @@ KINDS: tuple[Kind[Any], ...] = (
     SECRET,
     SERVICE_ACCOUNT,
     CORE_SERVICE,
+    CONTROLLER_REVISION,
+    DAEMON_SET,
     DEPLOYMENT,
     REPLICA_SET,
+    STATEFUL_SET,
     CRON_JOB,
     JOB,
     LEASE,

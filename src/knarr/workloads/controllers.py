@@ -41,6 +41,7 @@ from knarr.workloads.policies import build_policy_controllers
 from knarr.workloads.replicaset import ReplicaSetReconciler
 from knarr.workloads.scheduler import SchedulerReconciler
 from knarr.workloads.scheduler.claims import ClaimsOfPods
+from knarr.workloads.sets import build_set_controllers
 
 __all__ = ["Environment", "build_workload_controllers"]
 
@@ -61,6 +62,7 @@ def build_workload_controllers(environment: Environment) -> list[Controller]:
         _namespaces(environment, customs),
         _events(environment),
         *build_policy_controllers(environment),
+        *build_set_controllers(environment),
         *build_access_controllers(environment),
         *_collectors(environment, customs),
     ]

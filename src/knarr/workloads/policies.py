@@ -3,6 +3,7 @@
 from knarr.kube.controller import Controller
 from knarr.resources.apps.deployment import DEPLOYMENT
 from knarr.resources.apps.replicaset import REPLICA_SET
+from knarr.resources.apps.statefulset import STATEFUL_SET
 from knarr.resources.catalog import KINDS
 from knarr.resources.core.event import EVENT
 from knarr.resources.core.persistentvolume import PERSISTENT_VOLUME
@@ -78,7 +79,7 @@ def _budgets(environment: Environment) -> Controller:
         client=environment.client,
         budgets=informer(POD_DISRUPTION_BUDGET),
         pods=informer(POD),
-        scalable={kind.kind: informer(kind) for kind in (DEPLOYMENT, REPLICA_SET)},
+        scalable={kind.kind: informer(kind) for kind in (DEPLOYMENT, REPLICA_SET, STATEFUL_SET)},
         clock=environment.clock,
     )
     controller = environment.controller("budgets", reconciler, workers=2)

@@ -21,7 +21,7 @@ def test_kinds_are_found(kind: Kind[typing.Any]) -> None:
 
 
 def test_unknown_kinds_are_not_found() -> None:
-    assert find_kind("apps", "v1", "statefulsets") is None
+    assert find_kind("autoscaling", "v2", "horizontalpodautoscalers") is None
     assert kind_of("v1", "Gadget") is None
 
 

@@ -298,6 +298,12 @@ BUILTIN_COLUMNS = {
     "Selector!",
     "statefulsets": "Ready Age Containers! Images!",
     "controllerrevisions": "Controller Revision Age",
+    "roles": "Created_At",
+    "clusterroles": "Created_At",
+    "rolebindings": "Role Age Users! Groups! ServiceAccounts!",
+    "clusterrolebindings": "Role Age Users! Groups! ServiceAccounts!",
+    "mutatingwebhookconfigurations": "Webhooks Age",
+    "validatingwebhookconfigurations": "Webhooks Age",
 }
 
 

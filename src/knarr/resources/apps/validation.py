@@ -16,13 +16,19 @@ def replicas_errors(path: str, value: int | None) -> list[FieldError]:
 
 
 def workload_errors(
-    selector: LabelSelector | None, template: PodTemplateSpec | None
+    selector: LabelSelector | None,
+    template: PodTemplateSpec | None,
+    *,
+    volumes: frozenset[str] = frozenset(),
 ) -> list[FieldError]:
-    """The selector, the template, and that one selects the other; paths are relative to the spec."""
+    """The selector, the template, and that one selects the other; paths are relative to the spec.
+
+    ``volumes`` are those that each Pod has besides the template's.
+    """
     errors = list(at("selector", selector_errors(selector)))
     labels = template.metadata.labels if template and template.metadata else None
     if selector is not None and not errors and not compile_selector(selector).matches(labels):
         detail = "`selector` does not match template `labels`"
         errors.append(invalid("template.metadata.labels", labels or {}, detail))
-    errors += at("template", template_errors(template))
+    errors += at("template", template_errors(template, volumes))
     return errors

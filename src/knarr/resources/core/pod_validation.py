@@ -28,12 +28,14 @@ _CHANGE_TEXT = (
 )
 
 
-def pod_spec_errors(spec: PodSpec | None) -> tuple[FieldError, ...]:
-    """A Pod's spec; paths are relative to it."""
+def pod_spec_errors(
+    spec: PodSpec | None, more_volumes: frozenset[str] = frozenset()
+) -> tuple[FieldError, ...]:
+    """A Pod's spec; paths are relative to it. ``more_volumes`` will be there besides its own."""
     if spec is None:
         return (required("containers"),)
     errors = volumes_errors(spec.volumes)
-    volumes = frozenset(volume.name for volume in spec.volumes)
+    volumes = more_volumes.union(volume.name for volume in spec.volumes)
     if not spec.containers:
         errors.append(required("containers"))
     for index, container in enumerate(spec.containers):
@@ -87,6 +89,11 @@ def _name_errors(spec: PodSpec) -> list[FieldError]:
             invalid("hostname", spec.hostname, text)
             for text in dns1123_label_problems(spec.hostname)
         ]
+    if spec.subdomain:
+        errors += [
+            invalid("subdomain", spec.subdomain, text)
+            for text in dns1123_label_problems(spec.subdomain)
+        ]
     if spec.node_name:
         errors += [
             invalid("nodeName", spec.node_name, text)
@@ -100,16 +107,20 @@ def _name_errors(spec: PodSpec) -> list[FieldError]:
     return errors
 
 
-def template_errors(template: PodTemplateSpec | None) -> tuple[FieldError, ...]:
-    """The template of a Deployment or ReplicaSet; paths are relative to it."""
-    errors = any_template_errors(template)
+def template_errors(
+    template: PodTemplateSpec | None, more_volumes: frozenset[str] = frozenset()
+) -> tuple[FieldError, ...]:
+    """The template of a Deployment or its like; paths are relative to it."""
+    errors = any_template_errors(template, more_volumes)
     policy = template.spec.restart_policy if template and template.spec else ""
     if policy in {"Never", "OnFailure"}:
         return (*errors, not_supported("spec.restartPolicy", policy, ("Always",)))
     return errors
 
 
-def any_template_errors(template: PodTemplateSpec | None) -> tuple[FieldError, ...]:
+def any_template_errors(
+    template: PodTemplateSpec | None, more_volumes: frozenset[str] = frozenset()
+) -> tuple[FieldError, ...]:
     """A template of Pods that may end or not; paths are relative to it."""
     if template is None:
         return (required(""),)
@@ -117,7 +128,7 @@ def any_template_errors(template: PodTemplateSpec | None) -> tuple[FieldError, .
     if template.metadata is not None:
         errors += label_errors(template.metadata.labels, "metadata.labels")
         errors += annotation_errors(template.metadata.annotations, "metadata.annotations")
-    errors += at("spec", pod_spec_errors(template.spec))
+    errors += at("spec", pod_spec_errors(template.spec, more_volumes))
     return tuple(errors)
 
 

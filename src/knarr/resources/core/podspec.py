@@ -50,6 +50,7 @@ class PodSpec(Struct, frozen=True, kw_only=True):
     security_context: PodSecurityContext | None = None
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
     hostname: str = ""
+    subdomain: str = ""
     scheduler_name: str = ""
     tolerations: tuple[Toleration, ...] = ()
     priority_class_name: str = ""

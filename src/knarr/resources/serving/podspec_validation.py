@@ -41,6 +41,7 @@ _NEVER = (
     ("terminationGracePeriodSeconds", "termination_grace_period_seconds"),
     ("nodeName", "node_name"),
     ("hostname", "hostname"),
+    ("subdomain", "subdomain"),
     ("priority", "priority"),
     ("preemptionPolicy", "preemption_policy"),
     ("serviceAccount", "service_account"),
