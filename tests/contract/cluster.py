@@ -1,6 +1,7 @@
 """A Knarr server as a process of its own, with a fake node and gateway, for clients that speak to it from outside."""
 
 import contextlib
+import gzip
 import http.client
 import itertools
 import json
@@ -291,9 +292,10 @@ def send(
     connection.request(method, target, body, headers)
     response = connection.getresponse()
     values = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(
-        response.status, values, response.read(), response.headers.get_all("Warning") or []
-    )
+    data = response.read()
+    if values.get("content-encoding") == "gzip":
+        data = gzip.decompress(data)
+    return Answer(response.status, values, data, response.headers.get_all("Warning") or [])
 
 
 class Lines:
