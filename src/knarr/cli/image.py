@@ -1,6 +1,7 @@
-"""``knarr image load | pull | list | rm``: the images on this machine.
+"""``knarr image load | pull | list | rm | prune``: the images on this machine.
 
-The store is shared by processes, so these commands work whether Knarr runs or not.
+The store is shared by processes, so these commands work whether Knarr runs or not; only ``prune`` asks the
+running instance, which alone knows what its revisions need.
 """
 
 import random
@@ -14,6 +15,7 @@ import typer
 from rich.table import Table
 
 from knarr.cli.context import Target, run, target_of
+from knarr.cli.instance import require_running
 from knarr.cli.output import (
     STDERR,
     STDOUT,
@@ -23,10 +25,13 @@ from knarr.cli.output import (
     print_json,
     reported,
 )
+from knarr.cli.unixhttp import post_unix
 
 if TYPE_CHECKING:
     from knarr.node.images.records import ImageRecord
     from knarr.node.images.store import ImageStore
+
+_PRUNE_TIMEOUT_S = 120.0
 
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="text or json")]
 
@@ -38,6 +43,7 @@ def register(app: typer.Typer) -> None:
     images.command("pull")(pull)
     images.command("list")(list_images)
     images.command("rm")(remove)
+    images.command("prune")(prune)
     app.add_typer(images, name="image")
 
 
@@ -138,6 +144,37 @@ def remove(
             if not store.remove(reference):
                 raise CommandError(f"no image {reference}", "knarr image list", ExitCode.NOT_FOUND)
             STDOUT.print(f"{reference} removed")
+
+
+def prune(
+    context: typer.Context,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="also images that can be pulled again")
+    ] = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Remove images that no name leads to and nothing uses; built and loaded ones with a name stay.
+
+    Example: knarr image prune --all
+    """
+    target = target_of(context)
+    with reported(), STDERR.status("looking for images that nothing needs"):
+        require_running(target.paths)
+        question = f"/v1/images/prune?all={'true' if everything else 'false'}"
+        reply = post_unix(target.paths.node_socket, question, _PRUNE_TIMEOUT_S)
+        if reply is None:
+            raise CommandError("the node agent does not answer", "knarr status")
+        answer = msgspec.json.decode(reply.body)
+        if reply.status != 200:
+            raise CommandError(str(answer.get("message", f"HTTP {reply.status}")))
+        if output is OutputFormat.JSON:
+            print_json(answer)
+            return
+        for reference in answer["references"]:
+            STDOUT.print(f"{reference} removed")
+        freed = answer["blobBytes"] / 2**20
+        STDOUT.print(f"{answer['images']} images removed, {freed:.1f} MiB of downloads freed")
 
 
 def _show(records: "tuple[ImageRecord, ...]", output: OutputFormat) -> None:

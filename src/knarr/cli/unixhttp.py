@@ -27,17 +27,22 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def get_unix(path: Path, target: str, timeout_s: float = 2.0) -> Reply | None:
     """GET over a Unix socket; None when nobody answers."""
-    return _get(_UnixConnection(path, timeout_s), target)
+    return _ask(_UnixConnection(path, timeout_s), target)
+
+
+def post_unix(path: Path, target: str, timeout_s: float) -> Reply | None:
+    """POST without a body over a Unix socket; None when nobody answers."""
+    return _ask(_UnixConnection(path, timeout_s), target, "POST")
 
 
 def get_tcp(host: str, port: int, target: str, timeout_s: float = 2.0) -> Reply | None:
     """GET over TCP; None when nobody answers."""
-    return _get(http.client.HTTPConnection(host, port, timeout=timeout_s), target)
+    return _ask(http.client.HTTPConnection(host, port, timeout=timeout_s), target)
 
 
-def _get(connection: http.client.HTTPConnection, target: str) -> Reply | None:
+def _ask(connection: http.client.HTTPConnection, target: str, method: str = "GET") -> Reply | None:
     try:
-        connection.request("GET", target)
+        connection.request(method, target)
         response = connection.getresponse()
         return Reply(response.status, response.read())
     except (OSError, http.client.HTTPException):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from knarr.node.imagecleanup import ImageCleanup, PruneReport
 from knarr.node.images.errors import NotPresent
 from knarr.node.images.records import Credentials, ImageRecord
 from knarr.node.images.reference import parse_reference
@@ -13,7 +14,10 @@ from knarr.node.pulling import pull_credentials
 class NodeImages:
     """``http.ImageCatalog`` over the store."""
 
-    def __init__(self, store: ImageStore, puller: Puller, sources: Sources) -> None:
+    def __init__(
+        self, store: ImageStore, puller: Puller, sources: Sources, cleanup: ImageCleanup
+    ) -> None:
+        self.cleanup = cleanup
         self._store = store
         self._puller = puller
         self._sources = sources
@@ -21,6 +25,10 @@ class NodeImages:
     def list(self) -> tuple[ImageRecord, ...]:
         """Every image that is complete here."""
         return self._store.list()
+
+    async def prune(self, *, everything: bool) -> PruneReport:
+        """Remove images that nothing needs, see ``ImageCleanup.prune``."""
+        return await self.cleanup.prune(everything=everything)
 
     async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
         """The reference by digest: ``host/name@sha256:…``.

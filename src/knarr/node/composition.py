@@ -22,6 +22,7 @@ from knarr.node.exits import ExitDirectory
 from knarr.node.firewall import FirewallRules
 from knarr.node.gateways import GatewayServer
 from knarr.node.host import SandboxHost
+from knarr.node.imagecleanup import Needs, needs_of
 from knarr.node.launch import Launcher
 from knarr.node.layout import Layout
 from knarr.node.machine import Machine
@@ -268,6 +269,12 @@ class NodeParts:
         """Park once the world is known: before that every ReplicaSet seems gone."""
         await self.factory.wait_synced()
         await self.parker.run()
+
+    def image_needs(self) -> Needs:
+        """What Pods, sandboxes and ReplicaSets, those of every revision among them, need of the images."""
+        templates = (one.spec.template if one.spec else None for one in self.replica_sets.list())
+        specs = [one.spec for one in (*self.pods.list(), *templates) if one and one.spec]
+        return needs_of(specs, self.host.sandboxes.values())
 
     async def run_renewal(self) -> None:
         """Renew once the world is known."""

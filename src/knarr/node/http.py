@@ -12,6 +12,7 @@ from aiohttp import web
 from knarr.kits.clock import Clock, parse_timestamp
 from knarr.meta.errors import BadRequest, NotFound, StatusError, status_body
 from knarr.meta.objects import Key
+from knarr.node.imagecleanup import PruneReport
 from knarr.node.images.errors import ImageError
 from knarr.node.images.records import ImageRecord
 from knarr.node.logformat import LogOptions
@@ -38,6 +39,14 @@ class ImageCatalog(Protocol):
 
     def list(self) -> tuple[ImageRecord, ...]:
         """Every image that is complete here."""
+        ...
+
+    async def prune(self, *, everything: bool) -> PruneReport:
+        """Remove images that nothing needs; with ``everything`` all that can be had again.
+
+        Raises:
+            ImageError: not now.
+        """
         ...
 
     async def resolve(self, reference: str, namespace: str, pull_secrets: tuple[str, ...]) -> str:
@@ -83,6 +92,7 @@ class NodeApi:
                 web.delete("/v1/parked", self._drop_parked),
                 web.get("/v1/images", self._get_images),
                 web.post("/v1/images/resolve", self._resolve_image),
+                web.post("/v1/images/prune", self._prune_images),
                 web.get("/v1/pods/{namespace}/{name}/logs", self._get_logs),
                 *(self._sessions.routes() if self._sessions is not None else ()),
             ]
@@ -128,6 +138,13 @@ class NodeApi:
             code = 503 if error.retryable else 400
             raise StatusError(error.message, code=code, reason=error.reason) from error
         return _json({"digest": digest})
+
+    async def _prune_images(self, request: web.Request) -> web.Response:
+        try:
+            report = await self._images.prune(everything=request.query.get("all") == "true")
+        except ImageError as error:
+            raise StatusError(error.message, code=503, reason=error.reason) from error
+        return _json(report)
 
     # --- logs -----------------------------------------------------------------------------------------
 

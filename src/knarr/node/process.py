@@ -32,6 +32,7 @@ from knarr.node.dns import DnsServer, Resolver, machine_resolvers
 from knarr.node.exits import Orphans
 from knarr.node.host import SandboxHost
 from knarr.node.http import NodeApi
+from knarr.node.imagecleanup import ImageCleanup, disk_of
 from knarr.node.images.pull import RegistryPuller
 from knarr.node.images.registry import RegistryClient
 from knarr.node.images.store import ImageStore
@@ -95,7 +96,11 @@ async def run_node(
             parts.parker.adopt(sandbox)
         LOG.info("adopted %d sandboxes, undid %d", len(recovered.adopted), len(recovered.undone))
         scope = await stack.enter_async_context(TaskScope())
-        await _enter(stack, scope, parts, NodeImages(store, puller, parts.sources), version)
+        cleanup = ImageCleanup(
+            store, parts.image_needs, lambda: disk_of(settings.paths.images), clock, sleep
+        )
+        images = NodeImages(store, puller, parts.sources, cleanup)
+        await _enter(stack, scope, parts, images, version)
         scope.start(host.keep_spares(spares), name="spares")
         started()
         await stop.wait()
@@ -147,8 +152,14 @@ async def _enter(
     scope.start(parts.run_parker(), name="parker")
     scope.start(parts.run_renewal(), name="renewal")
     scope.start(parts.settle_recovered(), name="settle-recovered")
+    scope.start(_clean_images(parts, images), name="images")
     scope.start(_heartbeats(parts.registration(version)), name="heartbeats")
     scope.start(_sweep(parts.host), name="orphans")
+
+
+async def _clean_images(parts: NodeParts, images: NodeImages) -> None:
+    await parts.factory.wait_synced()
+    await images.cleanup.run()
 
 
 async def _heartbeats(registration: Registration) -> None:

@@ -6,6 +6,7 @@ atomically, so readers need no lock.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -29,11 +30,16 @@ from knarr.node.images.reference import parse_reference
 T = TypeVar("T")
 
 
-class Tagged(msgspec.Struct, frozen=True, kw_only=True):
-    """One reference on disk."""
+class Tagged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One reference on disk.
+
+    Attributes:
+        pulled: it came from its registry, and can come again.
+    """
 
     reference: str
     digest: str
+    pulled: bool = False
 
 
 class Manifest(NamedTuple):
@@ -109,7 +115,12 @@ class Catalog:
         )
 
     def add(
-        self, manifest: bytes, references: Iterable[str], binds: tuple[HostBind, ...] = ()
+        self,
+        manifest: bytes,
+        references: Iterable[str],
+        binds: tuple[HostBind, ...] = (),
+        *,
+        pulled: bool = False,
     ) -> ImageRecord:
         """Make an image known; its blobs must be stored already.
 
@@ -117,6 +128,7 @@ class Catalog:
             manifest: as served or built; becomes a blob itself.
             references: point to it afterwards. The first one is the record's.
             binds: only for images made on this machine.
+            pulled: the references' registry gave it.
 
         Raises:
             InvalidManifest, NoMatchingPlatform, LimitExceeded, InvalidReference: nothing was added.
@@ -128,17 +140,32 @@ class Catalog:
         if known is None or (binds and known.host_binds != binds):
             self._write(self._images / f"{_hex(record.digest)}.json", record)
         for reference in canonical:
-            self.tag(reference, record.digest)
+            self.tag(reference, record.digest, pulled=pulled)
         return msgspec.structs.replace(
             known if known is not None and not binds else record,
             reference=canonical[0] if canonical else record.digest,
         )
 
-    def tag(self, reference: str, digest: str) -> None:
+    def tag(self, reference: str, digest: str, *, pulled: bool = False) -> None:
         """Let a canonical reference point to a complete image."""
         path = self._ref_path(reference)
-        if _read(path, Tagged) != Tagged(reference=reference, digest=digest):
-            self._write(path, Tagged(reference=reference, digest=digest))
+        wanted = Tagged(reference=reference, digest=digest, pulled=pulled)
+        if _read(path, Tagged) != wanted:
+            self._write(path, wanted)
+
+    def mark_used(self, digest: str) -> None:
+        """Remember that an image is in use now: by the time of its record."""
+        try:
+            os.utime(self._images / f"{_hex(digest)}.json")
+        except FileNotFoundError:
+            return
+
+    def used_at(self, digest: str) -> float:
+        """When an image was made known or used last, in seconds since the epoch; 0 when it is gone."""
+        try:
+            return (self._images / f"{_hex(digest)}.json").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def by_digest(self, digest: str) -> ImageRecord | None:
         """A complete image by its manifest digest."""

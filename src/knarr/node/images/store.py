@@ -22,7 +22,7 @@ import msgspec
 
 from knarr.node.images.archives import import_archive
 from knarr.node.images.blobs import BlobStore
-from knarr.node.images.catalog import Catalog, read_manifest
+from knarr.node.images.catalog import Catalog, Tagged, read_manifest
 from knarr.node.images.collect import CollectReport, collect
 from knarr.node.images.errors import HostBaseMissing, InvalidArchive, NotPresent
 from knarr.node.images.export import export_oci_layout
@@ -41,6 +41,7 @@ from knarr.node.images.records import (
     no_progress,
 )
 from knarr.node.images.reference import Reference, parse_reference
+from knarr.node.images.retention import StoredImage
 
 HOST_LABEL = "dev.knarr.base"
 _DIRECTORIES = (
@@ -214,7 +215,7 @@ class ImageStore:
     ) -> ImageRecord:
         pulled = await puller.pull(reference, self, credentials, progress)
         names = [str(reference), *(str(reference.at(digest)) for digest in pulled.index_digests)]
-        record = self._catalog.add(pulled.manifest, names)
+        record = self._catalog.add(pulled.manifest, names, pulled=True)
         progress(ProgressEvent(stage="done", subject=str(reference), message=record.digest))
         return record
 
@@ -312,6 +313,29 @@ class ImageStore:
             ]
             return len([name for name in doomed if self._catalog.untag(name)]) > 0
         return self._catalog.untag(reference)
+
+    def inventory(self, in_use: Collection[str]) -> tuple[StoredImage, ...]:
+        """Every image as retention judges it; those in use are remembered to be. Blocks for small files."""
+        for digest in in_use:
+            self._catalog.mark_used(digest)
+        tags: dict[str, list[Tagged]] = {digest: [] for digest in self._catalog.digests()}
+        for tagged in self._catalog.references():
+            if tagged.digest in tags:
+                tags[tagged.digest].append(tagged)
+        found = []
+        for digest, named in tags.items():
+            record = self._catalog.by_digest(digest)
+            if record is not None:
+                found.append(
+                    StoredImage(
+                        digest=digest,
+                        references=tuple(one.reference for one in named),
+                        pullable=all(one.pulled for one in named),
+                        size_bytes=record.size_bytes,
+                        used_at=self._catalog.used_at(digest),
+                    )
+                )
+        return tuple(found)
 
     async def collect_garbage(
         self,
