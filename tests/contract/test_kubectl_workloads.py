@@ -186,11 +186,13 @@ apiVersion: batch/v1
 kind: Job
 metadata: {name: policy}
 spec:
-  podFailurePolicy:
-    rules: [{action: FailJob, onExitCodes: {operator: In, values: [42]}}]
+  completionMode: Indexed
+  completions: 2
+  successPolicy:
+    rules: [{succeededCount: 1}]
   template:
     spec: {restartPolicy: Never, containers: [{name: c, image: once}]}
 """
     code, _, error = await kubectl.run("create -f -", manifest)
     assert code == 1
-    assert "spec.podFailurePolicy: Forbidden: this field is not supported by Knarr" in error
+    assert "spec.successPolicy: Forbidden: this field is not supported by Knarr" in error

@@ -58,7 +58,7 @@ class World:
     def step(self) -> None:
         tally = tally_of(self.job, tuple(self.pods.values()))
         if tally.untrack:
-            self.job = replace(self.job, status=counted(self.job, tally))
+            self.job = replace(self.job, status=counted(self.job, tally, self.now))
             self.maybe_die()
             for pod in tally.untrack:
                 self.untrack(pod.metadata.uid)

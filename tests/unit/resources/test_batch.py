@@ -96,9 +96,9 @@ JOB_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
         "Invalid value: -1: must be greater than or equal to 0",
     ),
     (
-        {"completionMode": "Indexed"},
+        {"completionMode": "Other"},
         "spec.completionMode",
-        'Unsupported value: "Indexed": supported values: "NonIndexed"',
+        'Unsupported value: "Other": supported values: "Indexed", "NonIndexed"',
     ),
     (
         {"podReplacementPolicy": "Always"},

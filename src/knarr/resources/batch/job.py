@@ -4,9 +4,11 @@ from msgspec.structs import replace
 
 from knarr.meta.fielderrors import FieldError, at
 from knarr.meta.objects import ObjectMeta
+from knarr.resources.batch.failurepolicy import failure_policy_errors
 from knarr.resources.batch.job_columns import JOB_COLUMNS
 from knarr.resources.batch.jobspec import (
     CONTROLLER_UID_LABEL,
+    INDEXED,
     Job,
     JobSpec,
     default_job,
@@ -22,6 +24,7 @@ from knarr.resources.kind import Admission, Kind
 from knarr.resources.metadata import metadata_errors
 
 _REPLACEMENT_POLICIES = ("Failed", "TerminatingOrFailed")
+_MOST_INDEXES = 100_000
 _NOT_GENERATED = "`selector` not auto-generated"
 
 
@@ -39,8 +42,8 @@ def job_spec_errors(spec: JobSpec) -> list[FieldError]:
         for name, value in numbers.items()
         if value is not None and value < 0
     ]
-    if spec.completion_mode not in {None, "", "NonIndexed"}:
-        errors.append(not_supported("completionMode", spec.completion_mode, ("NonIndexed",)))
+    errors += _mode_errors(spec)
+    errors += _failure_errors(spec)
     if spec.pod_replacement_policy not in {None, "", *_REPLACEMENT_POLICIES}:
         errors.append(
             not_supported(
@@ -52,6 +55,39 @@ def job_spec_errors(spec: JobSpec) -> list[FieldError]:
     if policy not in {"Never", "OnFailure"}:
         text = 'valid values: "OnFailure", "Never"'
         errors.append(required("template.spec.restartPolicy", text))
+    return errors
+
+
+def _mode_errors(spec: JobSpec) -> list[FieldError]:
+    if spec.completion_mode not in {None, "", INDEXED, "NonIndexed"}:
+        modes = (INDEXED, "NonIndexed")
+        return [not_supported("completionMode", spec.completion_mode, modes)]
+    if spec.completion_mode != INDEXED:
+        return []
+    errors = []
+    if spec.completions is None:
+        text = f"when completion mode is {INDEXED}"
+        errors.append(required("completions", text))
+    bound = f"must be less than or equal to {_MOST_INDEXES} when completion mode is {INDEXED}"
+    for name, value in (("parallelism", spec.parallelism), ("completions", spec.completions)):
+        if value is not None and value > _MOST_INDEXES:
+            errors.append(invalid(name, value, bound))
+    return errors
+
+
+def _failure_errors(spec: JobSpec) -> list[FieldError]:
+    policy = spec.pod_failure_policy
+    if policy is None:
+        return []
+    template = (spec.template.spec if spec.template else None) or PodSpec()
+    names = frozenset(one.name for one in (*template.containers, *template.init_containers))
+    errors = list(at("podFailurePolicy", failure_policy_errors(policy, names)))
+    if template.restart_policy != "Never":
+        text = 'only "Never" is supported when podFailurePolicy is specified'
+        errors.append(invalid("template.spec.restartPolicy", template.restart_policy, text))
+    if spec.pod_replacement_policy not in {None, "", "Failed"}:
+        policies = ("Failed",)
+        errors.append(not_supported("podReplacementPolicy", spec.pod_replacement_policy, policies))
     return errors
 
 
@@ -94,6 +130,7 @@ def _update_errors(old: Job, spec: JobSpec) -> list[FieldError]:
         "completions": (before.completions, spec.completions),
         "completionMode": (before.completion_mode, spec.completion_mode),
         "selector": (before.selector, spec.selector),
+        "podFailurePolicy": (before.pod_failure_policy, spec.pod_failure_policy),
     }
     errors = [invalid(name, new, IMMUTABLE) for name, (was, new) in fixed.items() if was != new]
     started = old.status is not None and old.status.start_time is not None

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from knarr.meta.objects import ObjectMeta, Resource, Struct
+from knarr.resources.batch.failurepolicy import PodFailurePolicy
 from knarr.resources.core.pod_defaults import default_template
 from knarr.resources.core.podspec import PodTemplateSpec
 from knarr.resources.core.references import Condition, LabelSelector
@@ -10,6 +11,9 @@ from knarr.resources.kind import Admission
 
 CONTROLLER_UID_LABEL = "batch.kubernetes.io/controller-uid"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Annotation and label of a Pod of an Indexed Job: its number."""
+INDEXED = "Indexed"
 LEGACY_CONTROLLER_UID_LABEL = "controller-uid"
 LEGACY_JOB_NAME_LABEL = "job-name"
 
@@ -17,7 +21,8 @@ LEGACY_JOB_NAME_LABEL = "job-name"
 class JobSpec(Struct, frozen=True, kw_only=True):
     """How many Pods must succeed, how many run at once, and when to give up; times are seconds.
 
-    ``completionMode`` is NonIndexed; ``podReplacementPolicy`` is TerminatingOrFailed or Failed.
+    ``completionMode`` is NonIndexed or Indexed: then Pods are numbered and each number must succeed once.
+    ``podReplacementPolicy`` is TerminatingOrFailed or Failed.
     """
 
     parallelism: int | None = None
@@ -30,6 +35,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     ttl_seconds_after_finished: int | None = None
     completion_mode: str | None = None
     suspend: bool | None = None
+    pod_failure_policy: PodFailurePolicy | None = None
     pod_replacement_policy: str | None = None
 
 
@@ -49,6 +55,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     active: int = 0
     succeeded: int = 0
     failed: int = 0
+    completed_indexes: str = ""
     terminating: int | None = None
     uncounted_terminated_pods: UncountedPods | None = None
     ready: int | None = None
@@ -85,7 +92,8 @@ def default_job(job: Job, admission: Admission) -> Job:
         template=default_template(spec.template),
         completion_mode=spec.completion_mode or "NonIndexed",
         suspend=bool(spec.suspend),
-        pod_replacement_policy=spec.pod_replacement_policy or "TerminatingOrFailed",
+        pod_replacement_policy=spec.pod_replacement_policy
+        or ("TerminatingOrFailed" if spec.pod_failure_policy is None else "Failed"),
     )
     if admission.operation == "CREATE" and not spec.manual_selector:
         spec = _with_selector(job.metadata, spec)

@@ -11,12 +11,14 @@ from knarr.resources.core.pod import Pod
 from knarr.workloads import pods as pods_of
 from knarr.workloads.conditions import Conditions, find
 from knarr.workloads.job.backoff import backoff_s
+from knarr.workloads.job.indexes import index_of, pending_indexes, superfluous
 from knarr.workloads.job.tracking import Tally, replaces_only_failed
 
 Outcome = Literal["Complete", "Failed"]
 COMPLETE: Final = "Complete"
 FAILED: Final = "Failed"
 SUSPENDED: Final = "Suspended"
+POD_FAILURE_POLICY: Final = "PodFailurePolicy"
 TARGETS = {COMPLETE: "SuccessCriteriaMet", FAILED: "FailureTarget"}
 """The condition that announces an end; the end itself follows when no Pod is left running."""
 
@@ -41,6 +43,7 @@ class Plan:
 
     Attributes:
         create: Pods to make.
+        indexes: their numbers, of an Indexed Job.
         end: Pods to delete because the Job is over; they count as failed.
         drop: Pods to delete because fewer are wanted; they count as nothing.
         verdict: how the Job ends, when it does.
@@ -49,6 +52,7 @@ class Plan:
     """
 
     create: int = 0
+    indexes: tuple[int, ...] = ()
     end: tuple[Pod, ...] = ()
     drop: tuple[Pod, ...] = ()
     verdict: Verdict | None = None
@@ -107,6 +111,9 @@ def plan_job(job: Job, tally: Tally, pods: Sequence[Pod], now: dt.datetime) -> P
 def _step(job: Job, spec: JobSpec, tally: Tally, pods: Sequence[Pod], now: dt.datetime) -> Plan:
     active = active_pods(pods)
     parallelism = 1 if spec.parallelism is None else spec.parallelism
+    useless = superfluous(job, pods, tally.indexes) if tally.indexes is not None else []
+    if useless:
+        return Plan(drop=tuple(useless), requeue_after_s=_deadline_s(job, spec, now))
     if spec.completions is not None:
         wanted = min(spec.completions - tally.all_succeeded, parallelism)
     elif tally.all_succeeded:
@@ -125,7 +132,24 @@ def _step(job: Job, spec: JobSpec, tally: Tally, pods: Sequence[Pod], now: dt.da
     if pause_s:
         create = 0
         waits.append(pause_s)
-    return Plan(create=create, requeue_after_s=_earliest(waits))
+    numbers = _numbers(job, tally, pods, create)
+    return Plan(
+        create=create if tally.indexes is None else len(numbers),
+        indexes=numbers,
+        requeue_after_s=_earliest(waits),
+    )
+
+
+def _numbers(job: Job, tally: Tally, pods: Sequence[Pod], count: int) -> tuple[int, ...]:
+    """The numbers of the next Pods; none unless the Job is Indexed."""
+    if tally.indexes is None or not count:
+        return ()
+    holders = active_pods(pods)
+    if replaces_only_failed(job):
+        holders += terminating_pods(pods)
+    busy = [index_of(pod, job) for pod in holders]
+    taken = [number for number in busy if number is not None]
+    return tuple(pending_indexes(job, tally.indexes, taken, count))
 
 
 def _earliest(waits: list[float | None]) -> float | None:
@@ -159,6 +183,8 @@ def _announced(job: Job) -> Verdict | None:
 def _judge(
     job: Job, spec: JobSpec, tally: Tally, pods: Sequence[Pod], now: dt.datetime
 ) -> Verdict | None:
+    if tally.failure:
+        return Verdict(FAILED, POD_FAILURE_POLICY, tally.failure)
     limit = 6 if spec.backoff_limit is None else spec.backoff_limit
     if tally.all_failed > limit or _restarted_too_often(spec, limit, pods):
         return EXCEEDED

@@ -1,6 +1,6 @@
 """Carries out what ``plan_job`` decides."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,24 +103,26 @@ class JobReconciler:
             return job, tally
         status = job.status or JobStatus()
         if tally.uncounted != (status.uncounted_terminated_pods or UncountedPods()):
-            job = await self._write_status(job, counted(job, tally))
+            job = await self._write_status(job, counted(job, tally, self.clock.wall()))
         await self._untrack(tally.untrack)
         return job, tally_of(job, self._owned(job))
 
     async def _act(self, job: Job, plan: Plan) -> StatusError | None:
         """Make and end Pods; the first refusal is returned, the rest is done all the same."""
-        creations: list[Step] = [
-            lambda: self._create(job) for _ in range(min(plan.create, _LARGEST_STEP))
-        ]
+        numbers: Sequence[int | None] = plan.indexes or [None] * plan.create
+        creations = [self._creation(job, number) for number in numbers[:_LARGEST_STEP]]
         refusals = await in_batches(creations)
         dropped = [_bind(self._drop, job, pod) for pod in plan.drop]
         refusals += await in_batches(dropped)
         refusals += await in_batches([_bind(self._delete, job, pod) for pod in plan.end])
         return refusals[0] if refusals else None
 
-    async def _create(self, job: Job) -> None:
+    def _creation(self, job: Job, index: int | None) -> Step:
+        return lambda: self._create(job, index)
+
+    async def _create(self, job: Job, index: int | None) -> None:
         try:
-            pod = await self.client.create(POD, make_pod(job))
+            pod = await self.client.create(POD, make_pod(job, index))
         except StatusError as error:
             text = f"Error creating: {error.message}"
             self.recorder.record(job, "Warning", "FailedCreate", text)

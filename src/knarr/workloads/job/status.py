@@ -11,8 +11,11 @@ from knarr.resources.core.pod import Pod
 from knarr.resources.core.references import Condition
 from knarr.workloads import pods as pods_of
 from knarr.workloads.conditions import Conditions, find, put
+from knarr.workloads.job.indexes import format_indexes
 from knarr.workloads.job.plan import (
     COMPLETE,
+    FAILED,
+    POD_FAILURE_POLICY,
     SUSPENDED,
     TARGETS,
     Verdict,
@@ -25,14 +28,25 @@ from knarr.workloads.job.plan import (
 from knarr.workloads.job.tracking import Tally
 
 
-def counted(job: Job, tally: Tally) -> JobStatus:
-    """The last status with the counts of now and nothing else changed."""
-    return replace(
+def counted(job: Job, tally: Tally, now: dt.datetime) -> JobStatus:
+    """The last status with the counts of now.
+
+    Nothing else is changed, but for the announcement that the Job fails by its policy: the Pod that says so
+    may be gone once it was counted.
+    """
+    status = replace(
         job.status or JobStatus(),
-        succeeded=tally.succeeded,
+        succeeded=tally.succeeded if tally.indexes is None else len(tally.indexes),
         failed=tally.failed,
         uncounted_terminated_pods=tally.uncounted,
     )
+    if tally.indexes is not None:
+        status = replace(status, completed_indexes=format_indexes(tally.indexes))
+    if not tally.failure or is_over(job) or find(status.conditions, TARGETS[FAILED]) is not None:
+        return status
+    moment = format_timestamp(now)
+    target = _condition(TARGETS[FAILED], POD_FAILURE_POLICY, tally.failure, moment)
+    return replace(status, conditions=put(status.conditions, target))
 
 
 def compute_status(
@@ -50,7 +64,7 @@ def compute_status(
     moment = format_timestamp(now)
     active, terminating = active_pods(pods), terminating_pods(pods)
     status = replace(
-        counted(job, tally),
+        counted(job, tally, now),
         active=len(active),
         ready=sum(pods_of.is_ready(pod) for pod in active),
         terminating=len(terminating),

@@ -13,6 +13,8 @@ from typing import Literal
 from knarr.meta.objects import controller_of
 from knarr.resources.batch.jobspec import JOB_NAME_LABEL, Job, JobStatus, UncountedPods
 from knarr.resources.core.pod import Pod
+from knarr.workloads.job.failurepolicy import judge_failure
+from knarr.workloads.job.indexes import index_of, is_indexed, parse_indexes
 from knarr.workloads.pods import phase_of
 
 TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -28,16 +30,22 @@ class Tally:
         succeeded, failed: counted for good.
         uncounted: ended; about to be counted.
         untrack: Pods whose finalizer is to go once ``uncounted`` is stored.
+        indexes: of an Indexed Job, the numbers that succeeded, counted or about to be; otherwise None.
+        failure: why the Job fails at once by its ``podFailurePolicy``; empty while it does not.
     """
 
     succeeded: int
     failed: int
     uncounted: UncountedPods
     untrack: tuple[Pod, ...]
+    indexes: frozenset[int] | None = None
+    failure: str = ""
 
     @property
     def all_succeeded(self) -> int:
-        """Pods that succeeded, counted or about to be."""
+        """Pods that succeeded, counted or about to be; of an Indexed Job each number once."""
+        if self.indexes is not None:
+            return len(self.indexes)
         return self.succeeded + len(self.uncounted.succeeded)
 
     @property
@@ -104,12 +112,15 @@ def tally_of(job: Job, pods: Sequence[Pod]) -> Tally:
     succeeded = [uid for uid in stored.succeeded if uid in tracked]
     failed = [uid for uid in stored.failed if uid in tracked]
     known = {*stored.succeeded, *stored.failed}
+    ignored: list[str] = []
     for uid, pod in tracked.items():
         if uid in known:
             continue
         match fate_of(pod, job):
             case "succeeded":
                 succeeded.append(uid)
+            case "failed" if judge_failure(job, pod).action == "Ignore":
+                ignored.append(uid)
             case "failed":
                 failed.append(uid)
             case _:
@@ -118,5 +129,24 @@ def tally_of(job: Job, pods: Sequence[Pod]) -> Tally:
         succeeded=status.succeeded + sum(uid not in tracked for uid in stored.succeeded),
         failed=status.failed + sum(uid not in tracked for uid in stored.failed),
         uncounted=UncountedPods(succeeded=tuple(succeeded), failed=tuple(failed)),
-        untrack=tuple(tracked[uid] for uid in (*succeeded, *failed)),
+        untrack=tuple(tracked[uid] for uid in (*succeeded, *failed, *ignored)),
+        indexes=_succeeded_indexes(job, [tracked[uid] for uid in succeeded]),
+        failure=_failure(job, pods),
     )
+
+
+def _succeeded_indexes(job: Job, ended: Sequence[Pod]) -> frozenset[int] | None:
+    if not is_indexed(job):
+        return None
+    stored = parse_indexes((job.status or JobStatus()).completed_indexes)
+    found = {index_of(pod, job) for pod in ended}
+    return frozenset(stored | {number for number in found if number is not None})
+
+
+def _failure(job: Job, pods: Sequence[Pod]) -> str:
+    for pod in sorted(pods, key=lambda one: one.metadata.name):
+        if phase_of(pod) == "Failed":
+            judgement = judge_failure(job, pod)
+            if judgement.action == "FailJob":
+                return judgement.message
+    return ""
