@@ -228,12 +228,12 @@ class Load:
         self.pool.shutdown()
 
 
-def start_instance(data_dir: Path, home: Path, pod_cidr: str) -> Instance:
+def start_instance(data_dir: Path, home: Path, pod_cidr: str, *flags: str) -> Instance:
     """``knarr up`` on free ports."""
     http_port = free_port()
     running = Instance(data_dir, http_port, {**os.environ, "HOME": str(home)})
     running.knarr(
         "up", "--detach", "--http-port", str(http_port), "--api-port", str(free_port()),
-        "--metrics-port", str(free_port()), "--pod-cidr", pod_cidr,
+        "--metrics-port", str(free_port()), "--pod-cidr", pod_cidr, *flags,
     )  # fmt: skip
     return running
