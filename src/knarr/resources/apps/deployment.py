@@ -96,7 +96,10 @@ def default_deployment(deployment: Deployment, admission: Admission) -> Deployme
         revision_history_limit=10 if limit is None else limit,
         progress_deadline_seconds=600 if deadline is None else deadline,
     )
-    return replace(deployment, spec=spec)
+    status = deployment.status
+    if status is None and admission.operation == "CREATE":
+        status = DeploymentStatus()
+    return replace(deployment, spec=spec, status=status)
 
 
 def _amount_errors(path: str, value: int | str | None) -> list[FieldError]:

@@ -84,7 +84,10 @@ def default_cron_job(subject: CronJob, admission: Admission) -> CronJob:
         failed_jobs_history_limit=1 if failed is None else failed,
         job_template=replace(template, spec=replace(job, template=default_template(job.template))),
     )
-    return replace(subject, spec=spec)
+    status = subject.status
+    if status is None and admission.operation == "CREATE":
+        status = CronJobStatus()
+    return replace(subject, spec=spec, status=status)
 
 
 def _schedule_errors(spec: CronJobSpec) -> list[FieldError]:
