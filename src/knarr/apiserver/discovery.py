@@ -13,6 +13,7 @@ from knarr.resources.kind import Kind
 
 GIT_VERSION = "v1.34.0+knarr"
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+_CUSTOM_VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
 _AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 # Resources that are answered without being stored: (group, version, plural, kind, namespaced).
@@ -219,7 +220,7 @@ def _legacy_rows(served: Served) -> list[dict[str, Any]]:
         "singularName": kind.singular or kind.kind.lower(),
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _VERBS,
+        "verbs": _VERBS if kind.builtin else _CUSTOM_VERBS,
     }
     if kind.short_names:
         row["shortNames"] = list(kind.short_names)
@@ -244,7 +245,7 @@ def _aggregated_row(served: Served) -> dict[str, Any]:
         "responseKind": _response_kind(kind),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular or kind.kind.lower(),
-        "verbs": _VERBS,
+        "verbs": _VERBS if kind.builtin else _CUSTOM_VERBS,
     }
     if kind.short_names:
         row["shortNames"] = list(kind.short_names)

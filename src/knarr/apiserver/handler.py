@@ -234,6 +234,8 @@ class Handler:
             return verb
         if any(known == place for _, known in self._verbs) and self._offers(route, place):
             raise route.served.method_not_allowed(request.method)
+        if route.served.custom is not None and route.name:
+            raise route.served.not_found(route.name)
         raise NotFound("the server could not find the requested resource")
 
     def _offers(self, route: Route, place: str) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from knarr.apiserver.request import ApiRequest
 from knarr.apiserver.routing import Route
 from knarr.apiserver.served import Served
-from knarr.meta.errors import BadRequest, Cause, StatusError
+from knarr.meta.errors import BadRequest, Cause, Invalid, StatusError
 from knarr.meta.objects import ObjectMeta
 
 replace = msgspec.structs.replace
@@ -113,7 +113,15 @@ def check_version_present(route: Route, request: ApiRequest, sent: ObjectMeta) -
         message="Invalid value: 0: must be specified for an update",
         field="metadata.resourceVersion",
     )
-    raise route.served.invalid(route.name, [cause])
+    served = route.served
+    # the only such error in which Kubernetes names the resource instead of the kind
+    raise Invalid(
+        f'{served.qualified} "{route.name}" is invalid: {cause.field}: {cause.message}',
+        causes=[cause],
+        group=served.kind.group,
+        kind=served.kind.plural,
+        name=route.name,
+    )
 
 
 def check_finalizers(served: Served, new: ObjectMeta, old: ObjectMeta) -> StatusError | None:

@@ -171,6 +171,9 @@ class Reader:
             items = [served.present(item) for item in items]
         wanted = negotiate(request.accept)
         metadata: dict[str, Any] = {"resourceVersion": str(rv)}
+        if not served.kind.builtin and wanted.form == "object":
+            # lists of custom objects always say so
+            metadata["continue"] = ""
         if page is not None and page.next_key is not None:
             metadata["continue"] = _continue_token(rv, page.next_key)
             if page.remaining is not None:

@@ -36,7 +36,7 @@ class ScaleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How many there are, and which they are."""
 
     replicas: int = 0
-    selector: str = ""
+    selector: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Scale(Resource, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ def scale_of(served: Served, subject: Any) -> Scale:
             creation_timestamp=metadata.creation_timestamp,
         ),
         spec=ScaleSpec(replicas=wanted),
-        status=ScaleStatus(replicas=present, selector=selector),
+        status=ScaleStatus(replicas=present, selector=selector or msgspec.UNSET),
     )
 
 
@@ -158,7 +158,10 @@ class Scaler:
     ) -> ApiResponse:
         """Store the replicas of a Scale; ``entries`` are the object's managedFields after an apply."""
         served = route.served
-        sent = _parse_scale(document, route.name)
+        sent = _parse_scale(document)
+        if served.custom is None:
+            # a definition's schema says itself how many there may be
+            _check_replicas(sent, route.name)
         entry, old = self._writer.stored(route)
         metadata = replace(
             old.metadata,
@@ -180,13 +183,16 @@ def _scale_document(served: Served, subject: Any) -> dict[str, Any]:
     return document
 
 
-def _parse_scale(document: dict[str, Any], name: str) -> Scale:
+def _parse_scale(document: dict[str, Any]) -> Scale:
     if document.get("kind") not in (None, "", "Scale"):
         raise BadRequest(f"{document['kind']} cannot be handled as a Scale")
     try:
-        sent = msgspec.convert(document, Scale)
+        return msgspec.convert(document, Scale)
     except msgspec.ValidationError as error:
         raise BadRequest(f'Scale in version "v1" cannot be handled as a Scale: {error}') from None
+
+
+def _check_replicas(sent: Scale, name: str) -> None:
     if sent.spec.replicas < 0:
         text = f"Invalid value: {sent.spec.replicas}: must be greater than or equal to 0"
         raise Invalid(
@@ -196,4 +202,3 @@ def _parse_scale(document: dict[str, Any], name: str) -> Scale:
             name=name,
             causes=[Cause(reason="FieldValueInvalid", message=text, field="spec.replicas")],
         )
-    return sent

@@ -27,7 +27,7 @@ from knarr.apiserver.objectmeta import (
 from knarr.apiserver.request import ApiRequest, ApiResponse, warning_header
 from knarr.apiserver.routing import Route
 from knarr.apiserver.served import Served
-from knarr.meta.errors import BadRequest, MethodNotAllowed
+from knarr.meta.errors import BadRequest
 from knarr.meta.names import generated_name
 from knarr.meta.objects import Key
 from knarr.store.records import Entry
@@ -111,10 +111,9 @@ class Writer:
     @staticmethod
     def _check_new(route: Route, subject: Any) -> None:
         if route.served.closing:
-            raise MethodNotAllowed(
+            raise route.served.forbidden(
+                subject.metadata.name,
                 "create not allowed while custom resource definition is terminating",
-                group=route.served.kind.group,
-                kind=route.served.kind.plural,
             )
         check_scope(subject.metadata, route.namespace)
         if route.served.kind.namespaced and not route.namespace:

@@ -92,6 +92,8 @@ async def test_a_deletion_takes_the_objects_along(api):
     answer = await api.delete(f"{DEFINITIONS}/{NAME}")
     assert answer.json["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
     assert answer.json["status"]["conditions"][-1]["reason"] == "InstanceDeletionPending"
+    assert answer.json["metadata"]["generation"] == 1
+    assert "deletionGracePeriodSeconds" not in answer.json["metadata"]
     await api.gone(f"{DEFINITIONS}/{NAME}")
     assert await watch.brief(3) == [("DELETED", "a"), ("DELETED", "b"), ("DELETED", "c")]
     assert await watch.next() is None
@@ -119,9 +121,9 @@ async def test_objects_with_finalizers_hold_the_definition_and_say_so(api):
     await api.until(told, "the progress is told")
     assert (await api.get(f"{TABS}/held")).json["metadata"]["deletionTimestamp"]
     refused = await api.post(TABS, tab("late"))
-    assert refused.status == 405
+    assert refused.status == 403
     assert refused.json["message"] == (
-        "create not allowed while custom resource definition is terminating"
+        f'{NAME} "late" is forbidden: create not allowed while custom resource definition is terminating'
     )
     await api.patch(f"{TABS}/held", {"metadata": {"finalizers": None}}, MERGE)
     await api.gone(f"{DEFINITIONS}/{NAME}")

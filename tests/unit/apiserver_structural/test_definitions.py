@@ -7,7 +7,6 @@ from knarr.apiserver.structural import (
     CrdVersion,
     cel_errors,
     cel_rules,
-    completed,
     definition_errors,
     definition_update_errors,
     parse_schema,
@@ -128,7 +127,7 @@ N = "s.properties[spec].properties[n]"
         ),
         ({"type": 3}, [f"{N}.type: Invalid value: 3: must be of type string"]),
         ({"type": "object", "properties": []}, [f"{N}.properties: Invalid value: []: must be of type named"]),
-        ({"type": "string", "minLength": -1}, [f"{N}.minLength: Invalid value: -1: must be of type integer"]),
+        ({"type": "string", "minLength": 1.5}, [f"{N}.minLength: Invalid value: 1.5: must be of type integer"]),
         (3, [f"{N}: Invalid value: 3: must be a schema object"]),
     ],
 )  # fmt: skip
@@ -284,19 +283,28 @@ DEFINITION = {
 }
 
 
+# what an error shows of the version above: all versions have the rest in common
+SHOWN = (
+    '{"Name":"v1","Served":true,"Storage":true,"Deprecated":false,"DeprecationWarning":null,"Schema":null,'
+    '"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}'
+)
+UNSTORED = SHOWN.replace('"Storage":true', '"Storage":false')
+
+
+def completed(definition):
+    """With what defaulting adds."""
+    spec = definition["spec"]
+    if not isinstance(spec["names"], dict):
+        return {**definition, "spec": {"conversion": {"strategy": "None"}, **spec}}
+    kind = str(spec["names"].get("kind") or "")
+    names = {"singular": kind.lower(), "listKind": f"{kind}List" if kind else "", **spec["names"]}
+    return {**definition, "spec": {"conversion": {"strategy": "None"}, **spec, "names": names}}
+
+
 def changed(change):
     definition = copy.deepcopy(DEFINITION)
     change(definition["spec"])
     return completed(definition)
-
-
-def test_completed():
-    spec = completed(DEFINITION)["spec"]
-    assert spec["names"]["singular"] == "thing"
-    assert spec["names"]["listKind"] == "ThingList"
-    assert spec["conversion"] == {"strategy": "None"}
-    assert "singular" not in DEFINITION["spec"]["names"]
-    assert completed({"spec": 3}) == {"spec": 3}
 
 
 def test_a_good_definition():
@@ -334,14 +342,14 @@ V = "spec.versions[0]"
         (changed(lambda s: s.update(preserveUnknownFields=True)), ["spec.preserveUnknownFields: Invalid value: true: cannot set to true"]),
         (
             changed(lambda s: s["versions"][0].update(storage=False)),
-            ["spec.versions: Invalid value: [\"v1\"]: must have exactly one version marked as storage version"],
+            [f"spec.versions: Invalid value: [{UNSTORED}]: must have exactly one version marked as storage version"],
         ),
         (
             changed(lambda s: s["versions"].append({**s["versions"][0], "storage": False})),
-            ["spec.versions: Invalid value: [\"v1\",\"v1\"]: must contain unique version names"],
+            [f"spec.versions: Invalid value: [{SHOWN},{UNSTORED}]: must contain unique version names"],
         ),
-        (version(lambda v: v.pop("schema")), [f"{V}.schema.openAPIV3Schema: Required value"]),
-        (version(lambda v: v.update(name="V1")), [f'{V}.name: Invalid value: "V1"']),
+        (version(lambda v: v.pop("schema")), ["spec.selectableFields: Invalid value", f"{V}.schema.openAPIV3Schema: Required value"]),
+        (version(lambda v: v.update(name="V1")), ['spec.version: Invalid value: "V1"', f'{V}.name: Invalid value: "V1"']),
         (
             version(lambda v: v.update(deprecationWarning="x")),
             [f'{V}.deprecationWarning: Invalid value: "x": can only be set for deprecated versions'],
@@ -390,7 +398,14 @@ V = "spec.versions[0]"
             version(lambda v: v.update(selectableFields=[{"jsonPath": ".spec.color"}] * 2)),
             ['spec.selectableFields[1].jsonPath: Duplicate value: ".spec.color"'],
         ),
-        (changed(lambda s: s.update(conversion={"strategy": "Webhook"})), ["spec.conversion.webhookClientConfig: Required value"]),
+        (
+            changed(lambda s: s.update(conversion={"strategy": "Webhook"})),
+            ["spec.conversion.conversionReviewVersions: Required value", "spec.conversion.webhookClientConfig: Required value"],
+        ),
+        (
+            changed(lambda s: s.update(conversion={"strategy": "Webhook", "webhook": {"clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v2"]}})),
+            ['spec.conversion.conversionReviewVersions: Invalid value: ["v2"]: must include at least one of v1, v1beta1'],
+        ),
         (changed(lambda s: s.update(conversion={"strategy": "Odd"})), ["spec.conversion.strategy: Unsupported value"]),
         (changed(lambda s: s.update(names=3)), ["spec.names: Invalid value: Expected `object | null`, got `int`"]),
         (changed(lambda s: s.update(versions=["v1"])), ["spec.versions[0]: Invalid value: Expected `object`, got `str`"]),
@@ -419,6 +434,7 @@ def test_versions_that_differ_are_named():
         "spec.versions[1].schema.openAPIV3Schema.properties[spec].type",
         "spec.versions[1].subresources.scale.specReplicasPath",
         "spec.versions[1].additionalPrinterColumns[0].name",
+        "spec.versions[1].selectableFields[0].jsonPath",
     ]
 
 

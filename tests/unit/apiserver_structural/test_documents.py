@@ -333,6 +333,7 @@ def test_a_status():
     new = {"status": {"replicas": "x", "tags": ["a", "a"]}}
     assert [text_of(error) for error in version.status_errors(new, old)] == [
         'status.replicas: Invalid value: "string": replicas in body must be of type integer: "string"',
+        ".status.replicas: Invalid value: 0: .status.replicas accessor error: x is of the type string, expected int64",
         'status.tags[1]: Duplicate value: "a"',
     ]
     assert version.status_errors({}, old) == ()

@@ -1,4 +1,4 @@
-"""What happens to a CustomResourceDefinition while it is written: completed, judged, or refused."""
+"""What happens to a CustomResourceDefinition while it is written or deleted."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from knarr.apiserver.definitions.approval import approval_errors
 from knarr.apiserver.structural import (
     cel_errors,
-    completed,
     definition_errors,
     definition_update_errors,
 )
@@ -55,21 +54,26 @@ class DefinitionRules:
     def allocate(
         self, subject: CustomResourceDefinition, old: CustomResourceDefinition | None = None
     ) -> tuple[CustomResourceDefinition, tuple[FieldError, ...]]:
-        """The definition with completed names and what the server knows, and what is wrong with it."""
-        document = completed(_document(subject))
-        new = msgspec.convert(document, CustomResourceDefinition)
+        """The definition with what the server knows of it, and what is wrong with it."""
         errors = approval_errors(subject, old)
-        if old is None or old.spec != new.spec:
-            errors += self._errors(subject.metadata.name, document, old)
-        return replace(new, status=_status(new, creating=old is None)), errors
+        if old is None or old.spec != subject.spec:
+            errors += self._errors(subject, old)
+        status = _status(subject, creating=old is None)
+        if not status.stored_versions:
+            detail = "must have at least one stored version"
+            errors += (invalid("status.storedVersions", None, detail),)
+        return replace(subject, status=status), errors
 
     def _errors(
-        self, name: str, document: Mapping[str, Any], old: CustomResourceDefinition | None
+        self, subject: CustomResourceDefinition, old: CustomResourceDefinition | None
     ) -> tuple[FieldError, ...]:
+        document = _document(subject)
         errors = definition_errors(document)
         if old is not None:
+            # a name that fits no more is what must not change: that alone is said
+            errors = tuple(error for error in errors if error.paths != ("metadata.name",))
             errors += definition_update_errors(document, _document(old))
-        return errors or self._policy_errors(name, document)
+        return errors or self._policy_errors(subject.metadata.name, document)
 
     def _policy_errors(self, name: str, document: Mapping[str, Any]) -> tuple[FieldError, ...]:
         """What a well-formed definition may not ask for here."""
@@ -89,6 +93,8 @@ class DefinitionRules:
 
     def deleted(self, subject: CustomResourceDefinition, now: str) -> CustomResourceDefinition:
         """What the first DELETE makes of a definition: it waits until the kind's objects are gone.
+
+        As in Kubernetes it counts as no new generation, and there is no grace period.
 
         Args:
             subject: not yet being deleted.
@@ -113,12 +119,12 @@ class DefinitionRules:
             type=TERMINATING,
             status="True",
             reason="InstanceDeletionPending",
-            message="CustomResourceDefinition marked for deletion; CustomResource deletion will be "
-            "initiated soon",
+            message="CustomResourceDefinition marked for deletion; CustomResource deletion will begin "
+            "soon",
         )
         return replace(
             subject,
-            metadata=replace(subject.metadata, finalizers=finalizers),
+            metadata=replace(subject.metadata, finalizers=finalizers, deletion_timestamp=now),
             status=with_condition(subject.status or CustomResourceDefinitionStatus(), pending, now),
         )
 

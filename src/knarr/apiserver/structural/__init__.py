@@ -9,7 +9,6 @@ from knarr.apiserver.structural.checking import schema_errors
 from knarr.apiserver.structural.columns import PrinterColumn, parse_columns
 from knarr.apiserver.structural.defaulting import apply_defaults, drop_nulls
 from knarr.apiserver.structural.definition import (
-    completed,
     definition_errors,
     definition_update_errors,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "cel_errors",
     "cel_rules",
     "coerce_metadata",
-    "completed",
     "definition_errors",
     "definition_update_errors",
     "drop_nulls",

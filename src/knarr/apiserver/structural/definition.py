@@ -1,11 +1,12 @@
-"""CustomResourceDefinitions as a whole: completed names, and what is refused.
+"""CustomResourceDefinitions as a whole: what is refused.
 
-Source of rules and texts: ``apiextensions-apiserver/pkg/apis/apiextensions`` (``v1/defaults.go``,
-``validation``).
+Source of rules and texts: ``apiextensions-apiserver/pkg/apis/apiextensions/validation``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from knarr.apiserver.structural.checking import schema_errors
 from knarr.apiserver.structural.jsonpath import BadPath, parse_path
@@ -38,25 +39,6 @@ _MAX_SELECTABLE: Final = 8
 _MIXED_CASE: Final = "may have mixed case, but should otherwise match: "
 
 
-def completed(definition: Document) -> dict[str, Any]:
-    """The definition with the names and the conversion that it leaves out."""
-    spec = definition.get("spec")
-    if not isinstance(spec, Mapping):
-        return dict(definition)
-    names = spec.get("names")
-    result: dict[str, Any] = dict(spec)
-    if isinstance(names, Mapping):
-        kind = str(names.get("kind") or "")
-        result["names"] = {
-            **names,
-            "singular": names.get("singular") or kind.lower(),
-            "listKind": names.get("listKind") or (f"{kind}List" if kind else ""),
-        }
-    if not spec.get("conversion"):
-        result["conversion"] = {"strategy": "None"}
-    return {**definition, "spec": result}
-
-
 def definition_errors(definition: Document) -> tuple[FieldError, ...]:
     """What is wrong with a completed definition (schemas included; not the rules in CEL)."""
     malformed = shape_errors(definition)
@@ -76,6 +58,14 @@ def definition_errors(definition: Document) -> tuple[FieldError, ...]:
     errors += _names(names, "spec.names")
     errors += _conversion(spec.get("conversion") or {}, "spec.conversion")
     if spec.get("preserveUnknownFields"):
+        if _has_defaults(spec):
+            errors.append(
+                invalid(
+                    "spec.preserveUnknownFields",
+                    spec["preserveUnknownFields"],
+                    "must be false in order to use defaults in the schema",
+                )
+            )
         errors.append(
             invalid(
                 "spec.preserveUnknownFields",
@@ -85,6 +75,13 @@ def definition_errors(definition: Document) -> tuple[FieldError, ...]:
             )
         )
     return tuple(errors)
+
+
+def _has_defaults(value: Any) -> bool:
+    """Whether any schema of a definition has a default."""
+    if isinstance(value, dict):
+        return value.get("default") is not None or any(map(_has_defaults, value.values()))
+    return isinstance(value, list) and any(map(_has_defaults, value))
 
 
 def definition_update_errors(new: Document, old: Document) -> tuple[FieldError, ...]:
@@ -174,11 +171,21 @@ def _conversion(conversion: Document, path: str) -> Errors:
         yield required(
             child(path, "webhookClientConfig"), "required when strategy is set to Webhook"
         )
+    if strategy == "Webhook":
+        yield from _review_versions((webhook or {}).get("conversionReviewVersions") or [], path)
     if strategy == "None" and webhook:
         yield forbidden(
             child(path, "webhookClientConfig"),
             "should not be set when strategy is not set to Webhook",
         )
+
+
+def _review_versions(versions: list[str], path: str) -> Errors:
+    where = child(path, "conversionReviewVersions")
+    if not versions:
+        yield required(where)
+    elif not {"v1", "v1beta1"} & set(versions):
+        yield invalid(where, versions, "must include at least one of v1, v1beta1")
 
 
 # Versions
@@ -208,33 +215,60 @@ def _versions(versions: list[Document]) -> Errors:
         yield from _deprecation(version, path)
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
             yield required(child(path, "schema.openAPIV3Schema"))
+            if version.get("selectableFields"):
+                where = "spec.selectableFields" if "selectableFields" in shared else path
+                yield invalid(where, "", "may only be set when validations.schema is included")
             continue
         places = {part: child(path, part) for part in _SHARED}
         for part in shared:
             places[part] = _SHARED[part] if index == 0 else ""
         yield from _version(version, places)
     if len(set(names)) != len(names):
-        yield invalid("spec.versions", names, "must contain unique version names")
+        yield _wrong_versions(versions, shared, "must contain unique version names")
     if sum(1 for version in versions if version.get("storage") is True) != 1:
         detail = "must have exactly one version marked as storage version"
-        yield invalid("spec.versions", names, detail)
+        yield _wrong_versions(versions, shared, detail)
+    if versions and (problems := dns1035_label_problems(names[0])):
+        yield invalid("spec.version", names[0], joined(problems))
+
+
+def _wrong_versions(versions: list[Document], shared: set[str], detail: str) -> FieldError:
+    # Kubernetes shows its own structures, whose fields have an order
+    shown = msgspec.json.encode([_shown_version(each, shared) for each in versions] or None)
+    return FieldError(
+        message=f"Invalid value: {shown.decode()}", paths=("spec.versions",), details=detail
+    )
+
+
+def _shown_version(version: Document, shared: set[str]) -> dict[str, Any]:
+    """A version as errors show it: what all have in common is kept elsewhere."""
+    parts = {name: None if name in shared else version.get(name) for name in _SHARED}
+    return {
+        "Name": version.get("name") or "",
+        "Served": bool(version.get("served")),
+        "Storage": bool(version.get("storage")),
+        "Deprecated": bool(version.get("deprecated")),
+        "DeprecationWarning": version.get("deprecationWarning"),
+        "Schema": parts["schema"],
+        "Subresources": parts["subresources"],
+        "AdditionalPrinterColumns": parts["additionalPrinterColumns"],
+        "SelectableFields": parts["selectableFields"],
+    }
 
 
 def _version(version: Document, places: Mapping[str, str]) -> Errors:
     """What is wrong with the parts of a version; parts without a place were judged before."""
     subresources = version.get("subresources") or {}
     schema = version["schema"]["openAPIV3Schema"]
-    errors: tuple[FieldError, ...] = ()
     if places["schema"]:
         where = child(places["schema"], "openAPIV3Schema")
-        errors = schema_errors(schema, where, has_status=subresources.get("status") is not None)
-        yield from errors
+        yield from schema_errors(schema, where, has_status=subresources.get("status") is not None)
     if places["subresources"]:
         yield from _scale(subresources.get("scale"), places["subresources"])
     if places["additionalPrinterColumns"]:
         for index, column in enumerate(version.get("additionalPrinterColumns") or []):
             yield from _column(column, key(places["additionalPrinterColumns"], index))
-    if places["selectableFields"] and not errors:
+    if places["selectableFields"]:
         yield from _selectable(version, schema, places["selectableFields"])
 
 
@@ -309,8 +343,8 @@ def _selectable(version: Document, document: Document, path: str) -> Errors:
         return
     try:
         schema = parse_schema(document)
-    except BadSchema as error:
-        yield invalid(path, "", str(error))
+    except BadSchema:
+        # what is wrong with it was said already
         return
     seen: list[str] = []
     for index, each in enumerate(fields):

@@ -103,8 +103,6 @@ def _holds(kind: str, value: Any) -> bool:
     if actual not in wanted:
         return "any" in wanted
     match kind:
-        case "integer":
-            return bool(value >= 0)
         case "strings":
             return all(isinstance(item, str) for item in value)
         case "rules":

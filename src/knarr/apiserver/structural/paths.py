@@ -21,13 +21,53 @@ def read(document: Any, path: str) -> Any:
     Raises:
         TypeError: something on the way is no object.
     """
+    so_far = ""
     for name in path.removeprefix(".").split("."):
+        so_far = f"{so_far}.{name}"
         if document is None:
             return None
         if not isinstance(document, Mapping):
-            raise TypeError(f"{path} accessor error: {document!r} is of another type than object")
+            raise TypeError(_accessor(so_far, document, "map[string]interface{}"))
         document = document.get(name)
     return document
+
+
+def _accessor(path: str, value: Any, wanted: str) -> str:
+    """An access of the wrong type in Go's words."""
+    return f"{path} accessor error: {_go_text(value)} is of the type {_go_type(value)}, expected {wanted}"
+
+
+def _go_type(value: Any) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case int():
+            return "int64"
+        case float():
+            return "float64"
+        case str():
+            return "string"
+        case list():
+            return "[]interface {}"
+        case _:
+            return "map[string]interface {}"
+
+
+def _go_text(value: Any) -> str:
+    match value:
+        case None:
+            return "<nil>"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return number(value)
+        case list():
+            return f"[{' '.join(map(_go_text, value))}]"
+        case dict():
+            entries = (f"{name}:{_go_text(item)}" for name, item in sorted(value.items()))
+            return f"map[{' '.join(entries)}]"
+        case _:
+            return str(value)
 
 
 def written(document: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -41,7 +81,7 @@ def written(document: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
         return {**document, name: value}
     inner = document.get(name)
     if inner is not None and not isinstance(inner, Mapping):
-        raise TypeError(f"{path} accessor error: {inner!r} is of another type than object")
+        raise TypeError(_accessor(f".{name}", inner, "map[string]interface{}"))
     return {**document, name: written(inner or {}, rest, value)}
 
 
@@ -82,14 +122,16 @@ class ScalePaths:
         """
         value = read(document, self.label_selector) if self.label_selector else None
         if value is not None and not isinstance(value, str):
-            raise TypeError(f"{self.label_selector} accessor error: {value!r} is no string")
+            raise TypeError(_accessor(self.label_selector, value, "string"))
         return value or ""
 
     def errors(self, document: Mapping[str, Any]) -> tuple[FieldError, ...]:
         """What is wrong with the fields of a document."""
-        found: list[FieldError] = []
-        for path in (self.spec_replicas, self.status_replicas):
-            found += _replica_errors(document, path)
+        return (*_replica_errors(document, self.spec_replicas), *self.status_errors(document))
+
+    def status_errors(self, document: Mapping[str, Any]) -> tuple[FieldError, ...]:
+        """What is wrong with the fields that a controller writes."""
+        found = _replica_errors(document, self.status_replicas)
         try:
             self.selector(document)
         except TypeError as error:
@@ -102,7 +144,7 @@ def _integer(document: Mapping[str, Any], path: str) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{path} accessor error: {value!r} is no integer")
+        raise TypeError(_accessor(path, value, "int64"))
     return value
 
 

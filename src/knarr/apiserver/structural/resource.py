@@ -135,11 +135,14 @@ class CrdVersion:
             old: the stored one.
         """
         schema = self.schema.properties.get("status")
-        if schema is None or "status" not in document:
-            return judged(self._rules(), [], document, old)
-        status, before = document["status"], old.get("status", MISSING)
-        found = [*validate(status, schema, old=before, prefix="status")]
-        if before is MISSING or not list_errors(before, schema, "status"):
+        if schema is not None and "status" not in document:
+            schema = None
+        status, before = document.get("status"), old.get("status", MISSING)
+        found: list[FieldError] = []
+        if schema is not None:
+            found += validate(status, schema, old=before, prefix="status")
+        found += self.scale.status_errors(document) if self.scale is not None else ()
+        if schema is not None and (before is MISSING or not list_errors(before, schema, "status")):
             found += list_errors(status, schema, "status")
         return judged(self._rules(), found, document, old)
 

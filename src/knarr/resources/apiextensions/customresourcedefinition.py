@@ -1,7 +1,7 @@
 """CustomResourceDefinition (``apiextensions.k8s.io/v1``).
 
 Every field is absent by default, false and empty values included: a definition is stored as it was
-written. Names left out are completed, and schemas judged, where definitions are served
+written, with what Kubernetes completes. Schemas are judged where definitions are served
 (``knarr.apiserver.definitions``).
 """
 
@@ -179,6 +179,42 @@ def with_condition(
     return replace(status, conditions=tuple(placed if each is old else each for each in conditions))
 
 
+def default_definition(
+    definition: CustomResourceDefinition, admission: Admission
+) -> CustomResourceDefinition:
+    """Kubernetes' defaults (``pkg/apis/apiextensions/v1/defaults.go``)."""
+    spec = definition.spec
+    if admission.subresource or spec is None:
+        return definition
+    names = spec.names
+    if names is not None and names.kind:
+        names = replace(
+            names,
+            singular=names.singular or names.kind.lower(),
+            list_kind=names.list_kind or f"{names.kind}List",
+        )
+    versions = spec.versions
+    if versions is not None:
+        versions = tuple(
+            replace(each, served=bool(each.served), storage=bool(each.storage)) for each in versions
+        )
+    conversion = _default_conversion(spec.conversion)
+    return replace(
+        definition, spec=replace(spec, names=names, versions=versions, conversion=conversion)
+    )
+
+
+def _default_conversion(conversion: Conversion | None) -> Conversion:
+    if conversion is None:
+        return Conversion(strategy="None")
+    webhook = conversion.webhook
+    client = webhook.client_config if webhook is not None else None
+    if webhook is None or client is None or client.service is None or client.service.port:
+        return conversion
+    client = replace(client, service=replace(client.service, port=443))
+    return replace(conversion, webhook=replace(webhook, client_config=client))
+
+
 def validate_definition(
     definition: CustomResourceDefinition, admission: Admission
 ) -> tuple[FieldError, ...]:
@@ -201,5 +237,6 @@ CUSTOM_RESOURCE_DEFINITION: Kind[CustomResourceDefinition] = Kind(
     model=CustomResourceDefinition,
     columns=(Column("Created At", "date", text("metadata", "creationTimestamp")),),
     age=False,
+    default=default_definition,
     validate=validate_definition,
 )
