@@ -130,7 +130,7 @@ class Handler:
         self._sessions = PodSessions(store, streams) if streams is not None else None
         self._discovery = Discovery(self.registry, ready)
         self._openapi = OpenApi(self.registry, schema)
-        self._reviews = Reviews(bodies, self.authorizer, self._credentials)
+        self._reviews = Reviews(bodies, self.authorizer, self._credentials, clock)
         self._tokens = TokenRequests(store, bodies, self._credentials, clock)
         self._rng = rng
         self._verbs = settled(store, self._table())

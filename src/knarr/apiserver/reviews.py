@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from knarr.apiserver.authentication.credentials import Credentials
-from knarr.apiserver.authentication.jwt import InvalidToken
+from knarr.apiserver.authentication.jwt import InvalidToken, NoToken
 from knarr.apiserver.authorization.attributes import Attributes
 from knarr.apiserver.authorization.authorizer import Authorizer
 from knarr.apiserver.bodies import BodyReader
 from knarr.apiserver.discovery import REVIEWS
 from knarr.apiserver.request import ApiRequest, ApiResponse, json_response
 from knarr.apiserver.virtual import invalid_virtual, read_virtual
+from knarr.kits.clock import Clock, format_timestamp
 from knarr.meta.errors import BadRequest, MethodNotAllowed
 from knarr.meta.fielderrors import FieldError
 from knarr.meta.objects import ObjectMeta, Resource, Struct
@@ -25,6 +26,7 @@ from knarr.resources.rbac.role import PolicyRule
 
 REVIEW_GROUPS = frozenset(row[0] for row in REVIEWS)
 LOCAL = "LocalSubjectAccessReview"
+_RULES = "SelfSubjectRulesReview"
 _KINDS = {(row[0], row[1], row[2]): row[3] for row in REVIEWS}
 
 
@@ -77,11 +79,17 @@ class Reviews:
         bodies: reads requests.
         authorizer: knows who may do what.
         credentials: knows whose tokens are whose.
+        clock: for timestamps.
     """
 
     def __init__(
-        self, bodies: BodyReader, authorizer: Authorizer, credentials: Credentials
+        self,
+        bodies: BodyReader,
+        authorizer: Authorizer,
+        credentials: Credentials,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._bodies = bodies
         self._authorizer = authorizer
         self._credentials = credentials
@@ -111,22 +119,20 @@ class Reviews:
         api_version = f"{group}/{version}"
         sent = self._bodies.document(request)
         review = read_virtual(sent, Review, api_version, kind)
-        status = self._status(kind, review, request.user, namespace)
+        review = _placed(review, namespace)
         document: dict[str, Any] = {
             "kind": kind,
             "apiVersion": api_version,
-            "metadata": {"creationTimestamp": None}
-            | ({"namespace": namespace} if namespace else {}),
-            "spec": sent.get("spec") or {},
-            "status": status,
+            "metadata": {"namespace": namespace} if namespace else {},
+            "spec": {} if kind == _RULES else sent.get("spec") or {},
+            "status": self._status(kind, review, request.user),
         }
         if kind == "SelfSubjectReview":
             del document["spec"]
+            document["metadata"] = {"creationTimestamp": format_timestamp(self._clock.wall())}
         return json_response(document, 201)
 
-    def _status(
-        self, kind: str, review: Review, user: UserInfo, namespace: str
-    ) -> Mapping[str, Any]:
+    def _status(self, kind: str, review: Review, user: UserInfo) -> Mapping[str, Any]:
         match kind:
             case "SelfSubjectReview":
                 return {"userInfo": user_document(user)}
@@ -135,10 +141,10 @@ class Reviews:
             case "TokenReview":
                 return self._token(review.spec)
             case "SelfSubjectAccessReview":
-                _check_access(kind, review, namespace)
+                _check_access(kind, review)
                 return self._access(user, review.spec)
             case _:
-                _check_access(kind, review, namespace)
+                _check_access(kind, review)
                 spec = review.spec
                 other = UserInfo(spec.user, spec.groups, spec.uid, spec.extra or {})
                 return self._access(other, spec)
@@ -169,7 +175,8 @@ class Reviews:
         try:
             verified = self._credentials.review(spec.token, spec.audiences)
         except InvalidToken as error:
-            return {"user": {}, "error": f"[invalid bearer token, {error}]"}
+            why = "invalid bearer token"
+            return {"user": {}, "error": why if isinstance(error, NoToken) else f"[{why}, {error}]"}
         return {
             "authenticated": True,
             "user": user_document(verified.user),
@@ -209,19 +216,39 @@ def _attributes(spec: ReviewSpec) -> Attributes:
     return Attributes(other.verb, path=other.path)
 
 
-def _check_access(kind: str, review: Review, namespace: str) -> None:
+def _placed(review: Review, namespace: str) -> Review:
+    """A review in the namespace that the URL names.
+
+    Raises:
+        BadRequest: it says that it is in another one.
+    """
+    metadata = review.metadata
+    if not namespace or metadata.namespace == namespace:
+        return review
+    if metadata.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    metadata = msgspec.structs.replace(metadata, namespace=namespace)
+    return msgspec.structs.replace(review, metadata=metadata)
+
+
+def _internal(attributes: NonResourceAttributes) -> Mapping[str, str]:
+    """As Kubernetes shows the value in errors: by the names of its own fields."""
+    return {"Path": attributes.path, "Verb": attributes.verb}
+
+
+def _check_access(kind: str, review: Review) -> None:
     """Kubernetes' rules for access reviews.
 
     Raises:
         Invalid: some are broken.
-        BadRequest: the namespaces of URL and object differ.
     """
     spec, errors = review.spec, list[FieldError]()
     resource, other = spec.resource_attributes, spec.non_resource_attributes
     if resource is not None and other is not None:
         detail = "cannot be specified in combination with resourceAttributes"
-        shown = msgspec.to_builtins(other)
-        errors.append(invalid("spec.nonResourceAttributes", shown, detail))
+        errors.append(invalid("spec.nonResourceAttributes", _internal(other), detail))
     if resource is None and other is None:
         detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         errors.append(invalid("spec.resourceAttributes", None, detail))
@@ -232,9 +259,8 @@ def _check_access(kind: str, review: Review, namespace: str) -> None:
     if kind == LOCAL:
         errors += _local_errors(spec, review.metadata.namespace)
     if errors:
-        raise invalid_virtual("authorization.k8s.io", kind, "", errors)
-    if kind == LOCAL and review.metadata.namespace != namespace:
-        raise BadRequest(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
+        # Kubernetes leaves the kind out here.
+        raise invalid_virtual("authorization.k8s.io", "", "", errors)
 
 
 def _metadata_errors(metadata: ObjectMeta, *, local: bool) -> list[FieldError]:
@@ -254,7 +280,6 @@ def _local_errors(spec: ReviewSpec, namespace: str) -> list[FieldError]:
         path = "spec.resourceAttributes.namespace"
         errors.append(invalid(path, resource.namespace, "must match metadata.namespace"))
     if other is not None:
-        shown = msgspec.to_builtins(other)
         detail = "disallowed on this kind of request"
-        errors.append(invalid("spec.nonResourceAttributes", shown, detail))
+        errors.append(invalid("spec.nonResourceAttributes", _internal(other), detail))
     return errors

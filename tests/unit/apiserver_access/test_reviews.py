@@ -130,7 +130,7 @@ async def test_my_rules(api):
     status = await ask(api, RULES, {"namespace": "default"}, user=BOB)
     mine = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["p"]}
     assert status["resourceRules"].count(mine) == 1
-    assert {"verbs": ["get"], "nonResourceURLs": ["/livez", "/readyz", "/healthz", "/version", "/version/"]
+    assert {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]
             } in status["nonResourceRules"]  # fmt: skip
     assert status["evaluationError"] == 'role.rbac.authorization.k8s.io "gone" not found'
     assert status["incomplete"] is False
@@ -155,7 +155,7 @@ async def test_whose_token_is_this(api):
                  {"token": ADMIN_TOKEN, "audiences": ["vault"]}):  # fmt: skip
         status = await ask(api, TOKENS, spec)
         assert "authenticated" not in status
-        assert status["error"].startswith("[invalid bearer token, ")
+        assert "invalid bearer token" in status["error"]
     assert (await api.post(TOKENS, {"spec": {"token": token}}, user=BOB)).status == 403
 
 

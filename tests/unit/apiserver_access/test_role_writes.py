@@ -47,7 +47,7 @@ WRITES = rule(
         (CLUSTER_ROLES, role("a%b", rule("get")),
          'metadata.name: Invalid value: "a%b": may not contain \'%\''),
         (ROLE_BINDINGS, binding("b", "r", "u:bob", kind="Roll"),
-         'roleRef.kind: Unsupported value: "Roll": supported values: "ClusterRole", "Role"'),
+         'roleRef.kind: Unsupported value: "Roll": supported values: "Role", "ClusterRole"'),
         (CLUSTER_ROLE_BINDINGS, binding("b", "r", "u:bob"),
          'roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"'),
         (CLUSTER_ROLE_BINDINGS, binding("b", "r", "sa:robot", kind="ClusterRole"),
@@ -55,7 +55,7 @@ WRITES = rule(
         (ROLE_BINDINGS, binding("b", "", "sa:UP"),
          "roleRef.name: Required value"),
         (ROLE_BINDINGS, binding("b", "r") | {"subjects": [{"kind": "Bot", "name": "x"}]},
-         'subjects[0].kind: Unsupported value: "Bot": supported values: "Group", "ServiceAccount", "User"'),
+         'subjects[0].kind: Unsupported value: "Bot": supported values: "ServiceAccount", "User", "Group"'),
         (ROLE_BINDINGS, binding("b", "r") | {"subjects": [{"kind": "User", "apiGroup": "x"}]},
          "subjects[0].name: Required value"),
     ],
@@ -78,7 +78,7 @@ async def test_the_role_of_a_binding_never_changes(api):
     await made(api, ROLE_BINDINGS, binding("b", "r", "u:bob"))
     answer = await api.patch(f"{ROLE_BINDINGS}/b", {"roleRef": {"name": "other"}}, MERGE)
     assert answer.status == 422
-    assert answer.json["message"].endswith('"kind":"Role","name":"other"}: cannot change roleRef')
+    assert answer.json["message"].endswith('"Kind":"Role","Name":"other"}: cannot change roleRef')
 
 
 async def test_tables(api):
@@ -139,7 +139,7 @@ async def test_binding_needs_what_the_role_gives(api):
         assert "not currently held" in answer.json["message"]
     gone = await api.post(ROLE_BINDINGS, binding("d", "gone", "u:eve"), user=BOB)
     assert (gone.status, gone.json["message"]) == (
-        404, 'role.rbac.authorization.k8s.io "gone" not found',
+        404, 'rolebindings.rbac.authorization.k8s.io "gone" not found',
     )  # fmt: skip
     bind = rule("bind", "clusterroles", "rbac.authorization.k8s.io", names="strong")
     await give(api, bind, name="binder")

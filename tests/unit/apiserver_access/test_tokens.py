@@ -210,6 +210,7 @@ async def test_tokens_end_with_what_they_are_bound_to(api, robot):
 
 
 async def test_binding_checks_the_pod(api, robot):
+    await made(api, ACCOUNTS, {"metadata": {"name": "other"}})
     await made(api, PODS, pod("p", serviceAccountName="other"))
     answer = await api.post(TOKEN, {"spec": {"boundObjectRef": {"kind": "Pod", "name": "p"}}})
     assert (answer.status, "different serviceaccount" in answer.json["message"]) == (400, True)

@@ -28,6 +28,10 @@ class InvalidToken(KnarrError):
     """A token proves nothing; the text says why and may be shown."""
 
 
+class NoToken(InvalidToken):
+    """The text is no token at all, or somebody else's."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """An RSA key to verify with; ``kid`` names it in tokens."""
@@ -60,14 +64,14 @@ def decode_base64url(text: str) -> bytes:
     """The inverse; only the canonical text of some bytes is accepted.
 
     Raises:
-        InvalidToken: it is none.
+        NoToken: it is none.
     """
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidToken("the token is not encoded in base64url") from None
+        raise NoToken("the token is not encoded in base64url") from None
     if encode_base64url(data) != text:
-        raise InvalidToken("the token is not encoded canonically")
+        raise NoToken("the token is not encoded canonically")
     return data
 
 
@@ -93,17 +97,17 @@ def verified_payload(token: str, keys: Mapping[str, PublicKey]) -> bytes:
         InvalidToken: it is malformed, too long, made with another algorithm or signed by somebody else.
     """
     if len(token) > MAX_TOKEN_BYTES or not token.isascii():
-        raise InvalidToken("the token is too long or no text")
+        raise NoToken("the token is too long or no text")
     parts = token.split(".")
     if len(parts) != 3:
-        raise InvalidToken("the token has not three parts")
+        raise NoToken("the token has not three parts")
     header = _decode_header(decode_base64url(parts[0]))
     # A token must not choose how it is verified.
     if header.alg != ALGORITHM or header.crit is not None:
         raise InvalidToken(f"tokens must be signed with {ALGORITHM}")
     key = keys.get(header.kid)
     if key is None:
-        raise InvalidToken("the token was not signed with a key of this server")
+        raise NoToken("the token was not signed with a key of this server")
     if not _signed_by(key, f"{parts[0]}.{parts[1]}".encode(), decode_base64url(parts[2])):
         raise InvalidToken("the signature of the token is wrong")
     return decode_base64url(parts[1])
@@ -113,7 +117,7 @@ def _decode_header(data: bytes) -> _Header:
     try:
         return _HEADER.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise InvalidToken("the header of the token is malformed") from None
+        raise NoToken("the header of the token is malformed") from None
 
 
 def _signed_by(key: PublicKey, message: bytes, signature: bytes) -> bool:

@@ -129,6 +129,8 @@ class TokenRequests:
         if metadata.namespace not in ("", key.namespace):
             detail = "must match the service account namespace if specified"
             errors.append(invalid("metadata.namespace", metadata.namespace, detail))
+        if errors:
+            raise invalid_virtual(_GROUP, KIND, key.name, errors)
         wanted = sent.spec.expiration_seconds
         expires_s = DEFAULT_EXPIRATION_S if wanted is None else wanted
         path = "spec.expirationSeconds"
@@ -156,9 +158,10 @@ class TokenRequests:
         if reference is None:
             return UNBOUND
         collection = _COLLECTIONS.get(reference.kind)
+        group, _, version = reference.api_version.rpartition("/")
         if collection is None or reference.api_version not in ("", "v1"):
             raise BadRequest(
-                f"cannot bind token to object of type {reference.api_version}, Kind={reference.kind}"
+                f"cannot bind token to object of type {group}/{version}, Kind={reference.kind}"
             )
         namespace = "" if collection == "nodes" else account.namespace
         entry = self._store.newest(collection, Key(namespace, reference.name))

@@ -9,7 +9,7 @@ import msgspec
 from knarr.apiserver.authentication.names import MASTERS
 from knarr.apiserver.authorization.attributes import Attributes, refusal
 from knarr.apiserver.authorization.index import RbacIndex, role_key
-from knarr.meta.errors import Expired, NotFound
+from knarr.meta.errors import Expired
 from knarr.meta.objects import Key
 from knarr.resources.kind import Kind, UserInfo
 from knarr.resources.rbac.binding import CLUSTER_ROLE_BINDING, ROLE_BINDING, RoleRef
@@ -144,18 +144,12 @@ class Authorizer:
                 rules += found
         return tuple(rules), _absence(absent).removeprefix("RBAC: ")
 
-    def role_rules(self, reference: RoleRef, namespace: str) -> tuple[PolicyRule, ...]:
+    def role_rules(self, reference: RoleRef, namespace: str) -> tuple[PolicyRule, ...] | None:
         """The rules of the role that a binding in a namespace (empty: a cluster one) refers to.
 
-        Raises:
-            NotFound: there is no such role.
+        None when there is no such role.
         """
-        role = role_key(reference, namespace)
-        rules = self._current().rules(role)
-        if rules is None:
-            kind = ROLE if role.namespace else CLUSTER_ROLE
-            raise NotFound(_absent_text(role), group=GROUP, kind=kind.plural, name=role.name)
-        return rules
+        return self._current().rules(role_key(reference, namespace))
 
 
 def _allows(rules: Sequence[PolicyRule], wanted: Attributes) -> bool:

@@ -30,11 +30,13 @@ _VERSION = ("/version", "/version/")
 
 
 def _rule(verbs: Sequence[str], group: str, *resources: str) -> PolicyRule:
-    return PolicyRule(verbs=tuple(verbs), api_groups=(group,), resources=resources)
+    return PolicyRule(
+        verbs=tuple(sorted(verbs)), api_groups=(group,), resources=tuple(sorted(resources))
+    )
 
 
 def _urls(*urls: str) -> PolicyRule:
-    return PolicyRule(verbs=("get",), non_resource_urls=urls)
+    return PolicyRule(verbs=("get",), non_resource_urls=tuple(sorted(urls)))
 
 
 def _metadata(name: str, labels: Mapping[str, str] | None = None) -> ObjectMeta:
@@ -89,6 +91,9 @@ _VIEW = (
     ),
     _rule(_READ, "policy", "poddisruptionbudgets", "poddisruptionbudgets/status"),
     _rule(_READ, "networking.k8s.io", "networkpolicies", "ingresses", "ingresses/status"),
+    _rule(
+        _READ, "resource.k8s.io", "resourceclaims", "resourceclaims/status", "resourceclaimtemplates"
+    ),
 )  # fmt: skip
 
 _EDIT = (
@@ -114,6 +119,7 @@ _EDIT = (
     _rule(_WRITE, "policy", "poddisruptionbudgets"),
     _rule(_WRITE, "networking.k8s.io", "networkpolicies", "ingresses"),
     _rule(_READ_WRITE, "coordination.k8s.io", "leases"),
+    _rule(_WRITE, "resource.k8s.io", "resourceclaims", "resourceclaimtemplates"),
 )  # fmt: skip
 
 _KUBERNETES = (

@@ -103,6 +103,9 @@ class WriteGuard:
         if self._authorizer.authorize(user, wanted).allowed:
             return
         rules = self._authorizer.role_rules(reference, namespace)
+        if rules is None:
+            # Kubernetes names the binding's resource, not the role's.
+            raise served.not_found(reference.name)
         self._confirm(served, binding.metadata.name, user, namespace, rules)
 
     def _confirm(

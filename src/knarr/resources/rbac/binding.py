@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from knarr.meta.fielderrors import FieldError, at
@@ -68,12 +67,18 @@ def default_binding(binding: B, _: Admission) -> B:
     return replace(binding, subjects=subjects, role_ref=reference)
 
 
+def _none_of(path: str, value: str, kinds: Sequence[str]) -> FieldError:
+    """As ``not_supported``, but in Kubernetes' order."""
+    names = ", ".join(f'"{kind}"' for kind in kinds)
+    return replace(not_supported(path, value, kinds), details=f"supported values: {names}")
+
+
 def _reference_errors(reference: RoleRef, kinds: Sequence[str]) -> list[FieldError]:
     errors = []
     if reference.api_group != GROUP:
         errors.append(not_supported("apiGroup", reference.api_group, [GROUP]))
     if reference.kind not in kinds:
-        errors.append(not_supported("kind", reference.kind, kinds))
+        errors.append(_none_of("kind", reference.kind, kinds))
     if not reference.name:
         errors.append(required("name"))
     problems = path_segment_problems(reference.name)
@@ -95,7 +100,7 @@ def _subject_errors(subject: Subject, *, namespaced: bool) -> list[FieldError]:
         if subject.api_group != GROUP:
             errors.append(not_supported("apiGroup", subject.api_group, [GROUP]))
     else:
-        errors.append(not_supported("kind", subject.kind, [SERVICE_ACCOUNT, USER, SUBJECT_GROUP]))
+        errors.append(_none_of("kind", subject.kind, [SERVICE_ACCOUNT, USER, SUBJECT_GROUP]))
     return errors
 
 
@@ -109,7 +114,9 @@ def _binding_errors(
         errors += at(f"subjects[{index}]", _subject_errors(subject, namespaced=namespaced))
     old = admission.old
     if isinstance(old, RoleBinding | ClusterRoleBinding) and old.role_ref != binding.role_ref:
-        shown = msgspec.to_builtins(binding.role_ref)
+        # As Kubernetes shows it: by the names of its own fields.
+        reference = binding.role_ref
+        shown = {"APIGroup": reference.api_group, "Kind": reference.kind, "Name": reference.name}
         errors.append(invalid("roleRef", shown, "cannot change roleRef"))
     return tuple(errors)
 

@@ -101,8 +101,12 @@ def validate_cluster_role(role: ClusterRole, _: Admission) -> tuple[FieldError, 
             detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
             errors.append(required(path, detail))
         for index, selector in enumerate(selectors):
-            if selector != LabelSelector():
-                errors += at(f"{path}[{index}]", selector_errors(selector))
+            if selector == LabelSelector():
+                continue
+            found = selector_errors(selector)
+            errors += at(f"{path}[{index}]", found)
+            if found:
+                errors.append(invalid(f"{path}[{index}]", None, "invalid label selector."))
     return tuple(errors)
 
 
