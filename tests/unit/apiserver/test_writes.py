@@ -142,7 +142,7 @@ async def test_custom_kinds_need_a_version_for_put(api):
     answer = await api.put(f"{SERVICES}/a", service("a", image="other"))
     assert answer.status == 422
     assert answer.json["message"] == (
-        'Service.serving.knative.dev "a" is invalid: metadata.resourceVersion: Invalid value: 0: must '
+        'services.serving.knative.dev "a" is invalid: metadata.resourceVersion: Invalid value: 0: must '
         "be specified for an update"
     )
     stored["spec"]["template"]["spec"]["timeoutSeconds"] = 7
