@@ -22,6 +22,7 @@ from knarr.apiserver.openapi import Schema
 from knarr.apiserver.pki import ensure_pki, write_kubeconfig
 from knarr.apiserver.podlogs import PodLogs
 from knarr.apiserver.streams.node import PodStreams
+from knarr.apiserver.webhooks import HttpsCaller
 from knarr.kits.clock import Clock
 from knarr.kube.client import Client
 from knarr.resources.kind import Kind
@@ -87,6 +88,7 @@ class ApiServer:
         self._clock = clock
         self._stack = AsyncExitStack()
         self.credentials = Credentials(store, clock, rng)
+        self._webhooks = HttpsCaller()
         self.handler = Handler(
             store,
             kinds,
@@ -98,6 +100,7 @@ class ApiServer:
             ready=ready,
             service_cidr=settings.service_cidr,
             credentials=self.credentials,
+            webhooks=self._webhooks,
         )
         self.transport = InProcessTransport(self.handler, ADMIN)
         self._definitions = Definitions(
@@ -129,6 +132,7 @@ class ApiServer:
             tls.append(TlsListener(host, port, context, self.credentials, hosts, early=True))
         unix = [UnixListener(settings.socket)] if settings.socket is not None else []
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._webhooks)
             await stack.enter_async_context(self._definitions)
             http = await stack.enter_async_context(HttpServer(self.handler, tls=tls, unix=unix))
             self.port = http.ports[0]

@@ -4,10 +4,11 @@ Sources: ``apiserver/pkg/registry/rest/delete.go`` (grace), ``registry/generic/r
 (finalizers of garbage collection).
 """
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -20,12 +21,14 @@ from knarr.apiserver.objectmeta import (
     with_metadata,
 )
 from knarr.apiserver.reading import Reader
-from knarr.apiserver.request import ApiRequest, ApiResponse, json_response
+from knarr.apiserver.request import ApiRequest, ApiResponse, json_response, warning_header
 from knarr.apiserver.routing import Route
 from knarr.apiserver.served import Served
 from knarr.apiserver.writing import written
 from knarr.kits.clock import Clock, format_timestamp, parse_timestamp
 from knarr.meta.errors import BadRequest, Cause, Conflict, Invalid
+from knarr.meta.objects import Key
+from knarr.store.records import Entry
 from knarr.store.store import Store
 
 _DEFAULT_GRACE_S = 30
@@ -192,6 +195,33 @@ class DeletionRules(Protocol):
         ...
 
 
+class DeletionHooks(Protocol):
+    """Who is asked before an object is deleted: webhooks."""
+
+    async def delete(
+        self,
+        served: Served,
+        key: Key,
+        old: Any,
+        request: ApiRequest,
+        options: Mapping[str, Any],
+    ) -> list[str] | None:
+        """The warnings of hooks that agree; None when nobody had to be asked.
+
+        Raises:
+            StatusError: one of them refused, or could not be asked.
+        """
+        ...
+
+
+class Deleted(NamedTuple):
+    """What a DELETE left: the document, whether the object is gone, and warnings."""
+
+    data: bytes
+    removed: bool
+    warnings: list[str]
+
+
 class Deleter:
     """Deletes objects and collections.
 
@@ -201,6 +231,7 @@ class Deleter:
         reader: for selections.
         clock: for deletionTimestamps.
         rules: by collection.
+        hooks: webhooks, None without.
     """
 
     def __init__(
@@ -210,8 +241,10 @@ class Deleter:
         reader: Reader,
         clock: Clock,
         rules: Mapping[str, DeletionRules] | None = None,
+        hooks: DeletionHooks | None = None,
     ) -> None:
         self._rules = rules or {}
+        self._hooks = hooks
         self._store = store
         self._bodies = bodies
         self._reader = reader
@@ -220,13 +253,13 @@ class Deleter:
     async def delete(self, route: Route, request: ApiRequest) -> ApiResponse:
         """DELETE on an object."""
         options = parse_options(self._bodies.document(request), request)
-        data, removed = await self.delete_one(route, options)
+        data, removed, warnings = await self.delete_one(route, options, request)
         if not removed:
-            return written(route.served, data, [])
+            return written(route.served, data, warnings)
         kind = route.served.kind
         uid = route.served.decode(data).metadata.uid
         details = {"name": route.name, "group": kind.group, "kind": kind.plural, "uid": uid}
-        return json_response(
+        response = json_response(
             {
                 "kind": "Status",
                 "apiVersion": "v1",
@@ -235,17 +268,39 @@ class Deleter:
                 "details": {name: value for name, value in details.items() if value},
             }
         )
+        return dataclasses.replace(response, headers=tuple(map(warning_header, warnings)))
 
-    async def delete_one(self, route: Route, options: DeleteOptions) -> tuple[bytes, bool]:
-        """Delete one object; the document that results, and whether it is gone."""
-        served, store = route.served, self._store
-        entry = store.newest(served.collection, route.key)
+    def _present(self, route: Route, options: DeleteOptions) -> tuple[Entry, Any]:
+        entry = self._store.newest(route.served.collection, route.key)
         if entry is None:
-            raise served.not_found(route.name)
-        old = served.decode(entry.data)
-        _check_preconditions(served, old, options)
+            raise route.served.not_found(route.name)
+        old = route.served.decode(entry.data)
+        _check_preconditions(route.served, old, options)
+        return entry, old
+
+    async def delete_one(
+        self, route: Route, options: DeleteOptions, request: ApiRequest
+    ) -> Deleted:
+        """Delete one object.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: a precondition does not hold.
+            StatusError: a webhook refused.
+        """
+        served, store = route.served, self._store
+        entry, old = self._present(route, options)
         if served.collection == "namespaces" and route.name in _IMMORTAL:
             raise served.forbidden(route.name, "this namespace may not be deleted")
+        warnings: list[str] = []
+        if self._hooks is not None:
+            asked = await self._hooks.delete(
+                served, route.key, old, request, _options_document(options)
+            )
+            if asked is not None:
+                warnings = asked
+                # others may have written while the webhooks were asked
+                entry, old = self._present(route, options)
         now = self._clock.wall()
         rules = self._rules.get(served.collection)
         if rules is not None and not old.deleting:
@@ -253,20 +308,20 @@ class Deleter:
         plan = plan_delete(served, old, options, now)
         durable = served.kind.durable
         if options.dry_run:
-            return served.encode(plan.subject), plan.remove
+            return Deleted(served.encode(plan.subject), plan.remove, warnings)
         if plan.remove:
             final = await store.delete(
                 served.collection, route.key, entry.rv, served.maker(plan.subject), durable=durable
             )
-            return final.data, True
+            return Deleted(final.data, removed=True, warnings=warnings)
         if served.encode(plan.subject) == entry.data:
             if entry.rv > store.visible_rv(served.collection):
                 await store.settle()
-            return entry.data, False
+            return Deleted(entry.data, removed=False, warnings=warnings)
         stored = await store.update(
             served.collection, route.key, entry.rv, served.maker(plan.subject), durable=durable
         )
-        return stored.data, False
+        return Deleted(stored.data, removed=False, warnings=warnings)
 
     async def delete_collection(self, route: Route, request: ApiRequest) -> ApiResponse:
         """DELETE on a collection: the objects that match the selectors, one by one."""
@@ -278,14 +333,26 @@ class Deleter:
             metadata = served.decode(item).metadata
             one = replace_route(route, metadata.namespace, metadata.name)
             if self._store.newest(served.collection, one.key) is not None:
-                data, _ = await self.delete_one(one, options)
-                deleted.append(data)
+                found = await self.delete_one(one, options, request)
+                deleted.append(found.data)
         return self._reader.list_response(served, request, deleted, page.rv)
 
 
 def replace_route(route: Route, namespace: str, name: str) -> Route:
     """The route of one object of a collection."""
     return Route(route.served, namespace, name, "")
+
+
+def _options_document(options: DeleteOptions) -> dict[str, Any]:
+    """The options as webhooks are told them."""
+    conditions = {"uid": options.uid, "resourceVersion": options.resource_version}
+    document = {
+        "gracePeriodSeconds": options.grace_s,
+        "propagationPolicy": options.propagation or None,
+        "preconditions": {name: value for name, value in conditions.items() if value} or None,
+        "dryRun": ["All"] if options.dry_run else None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def _check_preconditions(served: Served, old: Any, options: DeleteOptions) -> None:

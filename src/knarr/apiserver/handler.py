@@ -53,9 +53,14 @@ from knarr.apiserver.settling import settled
 from knarr.apiserver.streams.node import PodStreams
 from knarr.apiserver.streams.pods import PodSessions
 from knarr.apiserver.watching import Watching
+from knarr.apiserver.webhooks import Caller, ConditionRules, WebhookAdmission, Webhooks
 from knarr.apiserver.writing import Writer
 from knarr.kits.clock import Clock
 from knarr.meta.errors import NotFound, StatusError, status_body
+from knarr.resources.admissionregistration.configuration import (
+    MUTATING_WEBHOOK_CONFIGURATION,
+    VALIDATING_WEBHOOK_CONFIGURATION,
+)
 from knarr.resources.kind import Kind
 from knarr.store.store import Store
 
@@ -77,6 +82,7 @@ class Handler:
         schema: OpenAPI schemas of the kinds; without it they are opaque objects.
         service_cidr: IPv4 network of the Services' cluster IPs.
         credentials: verifies and makes tokens; without it service accounts get none.
+        webhooks: sends admission reviews; without it nobody is asked.
 
     Attributes:
         authorizer: who may do what; also for what stands before this handler.
@@ -94,12 +100,19 @@ class Handler:
         schema: Schema | None = None,
         service_cidr: str = DEFAULT_SERVICE_CIDR,
         credentials: Credentials | None = None,
+        webhooks: Caller | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         tables = WireTables()
         bodies = BodyReader(tables)
         services = ServiceAllocator(store, rng, cidr=service_cidr)
         definitions = DefinitionRules(kinds)
+        self.registry = Registry(kinds)
+        hooks = None
+        if webhooks is not None:
+            others = self.registry.other_versions
+            hooks = WebhookAdmission(Webhooks(store, webhooks, rng, others))
+        conditions = ConditionRules()
         self.authorizer = Authorizer(store)
         self._credentials = credentials or Credentials(store, clock, rng)
         admissions = Admissions(
@@ -108,20 +121,22 @@ class Handler:
             {
                 "services": (services,),
                 definitions.collection: (definitions,),
+                MUTATING_WEBHOOK_CONFIGURATION.qualified_plural: (conditions,),
+                VALIDATING_WEBHOOK_CONFIGURATION.qualified_plural: (conditions,),
                 "pods": (PodIdentities(store, rng), PriorityResolver(store), PodLimiter(store)),
                 "persistentvolumeclaims": (ClaimLimiter(store),),
             },
+            hooks=hooks,
             quota=QuotaChecker(store),
             guard=WriteGuard(self.authorizer),
         )
         schema = schema or _opaque
         tracker = FieldTracker(tables, schema, clock)
-        self.registry = Registry(kinds)
         self._reader = Reader(store, clock)
         self._writer = Writer(store, bodies, admissions, tracker, rng)
         self._watching = Watching(store, clock, rng)
         self._deleter = Deleter(
-            store, bodies, self._reader, clock, {definitions.collection: definitions}
+            store, bodies, self._reader, clock, {definitions.collection: definitions}, hooks
         )
         self._patcher = Patcher(self._writer, bodies, tables, tracker)
         self._scaler = Scaler(self._writer, self._patcher, bodies, tracker)

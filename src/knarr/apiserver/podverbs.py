@@ -55,7 +55,9 @@ class _Binding(Struct, frozen=True, kw_only=True):
 class Remover(Protocol):
     """Deletes one object as DELETE does."""
 
-    async def delete_one(self, route: Route, options: DeleteOptions) -> tuple[bytes, bool]:
+    async def delete_one(
+        self, route: Route, options: DeleteOptions, request: ApiRequest
+    ) -> object:
         """The document that results, and whether it is gone."""
         ...
 
@@ -150,7 +152,7 @@ class PodVerbs:
             await self._take_from_budget(pod, dry_run=options.dry_run)
         if not options.uid:
             options = _with_uid(options, pod.metadata.uid)
-        await self._remover.delete_one(route, options)
+        await self._remover.delete_one(route, options, request)
         return json_response(_SUCCESS, 201)
 
     async def _take_from_budget(self, pod: Pod, *, dry_run: bool) -> None:

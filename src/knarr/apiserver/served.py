@@ -207,6 +207,18 @@ class Registry:
             self._custom.pop(definition, None)
         self._rebuild()
 
+    def other_versions(self, kind: Kind[Any]) -> tuple[Kind[Any], ...]:
+        """The other versions in which the objects of a custom kind are served."""
+        if kind.builtin:
+            return ()
+        return tuple(
+            each.kind
+            for versions in self._custom.values()
+            for each in versions
+            if (each.kind.group, each.kind.plural) == (kind.group, kind.plural)
+            and each.kind.version != kind.version
+        )
+
     def has_model(self, group: str, plural: str) -> bool:
         """Whether a resource is served by a kind with a model."""
         return any((each.kind.group, each.kind.plural) == (group, plural) for each in self._fixed)

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from knarr.resources.admissionregistration.configuration import (
+    MUTATING_WEBHOOK_CONFIGURATION,
+    VALIDATING_WEBHOOK_CONFIGURATION,
+)
 from knarr.resources.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
 from knarr.resources.apps.controllerrevision import CONTROLLER_REVISION
 from knarr.resources.apps.daemonset import DAEMON_SET
@@ -71,6 +75,8 @@ KINDS: tuple[Kind[Any], ...] = (
     ROLE_BINDING,
     ROLE,
     CUSTOM_RESOURCE_DEFINITION,
+    MUTATING_WEBHOOK_CONFIGURATION,
+    VALIDATING_WEBHOOK_CONFIGURATION,
     CONFIGURATION,
     REVISION,
     ROUTE,

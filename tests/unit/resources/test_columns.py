@@ -281,6 +281,8 @@ BUILTIN_COLUMNS = {
     "deployments": "Ready Up-to-date Available Age Containers! Images! Selector!",
     "replicasets": "Desired Current Ready Age Containers! Images! Selector!",
     "leases": "Holder Age",
+    "mutatingwebhookconfigurations": "Webhooks Age",
+    "validatingwebhookconfigurations": "Webhooks Age",
     "endpoints": "Endpoints Age",
     "jobs": "Status Completions Duration Age Containers! Images! Selector!",
     "cronjobs": "Schedule Timezone Suspend Active Last_Schedule Age Containers! Images! Selector!",
