@@ -40,8 +40,24 @@ from knarr.resources.core.references import Condition
 replace = msgspec.structs.replace
 
 
+class Naming:
+    """A client that fills in what every container's status must have."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.delete = client.delete
+
+    async def update_status(self, kind, pod):
+        image = pod.spec.containers[0].image
+        named = tuple(
+            replace(item, image=image, image_id="") for item in pod.status.container_statuses
+        )
+        status = replace(pod.status, container_statuses=named)
+        return await self._client.update_status(kind, replace(pod, status=status))
+
+
 class Agent(FakeNode):
-    """As the fake of the unit tests, with Pods that end."""
+    """As the fake of the unit tests, with Pods that end, and with every field that clients insist on."""
 
     async def report(self, pod):
         if not pod.spec.containers[0].image.endswith("once"):
@@ -157,7 +173,7 @@ async def run(settings) -> None:
         await register(client)
         informers = InformerFactory(client, clock=clock, rng=rng)
         pods = informers.informer(POD)
-        node = Controller("node", Agent(client, pods, clock), clock=clock, rng=rng)
+        node = Controller("node", Agent(Naming(client), pods, clock), clock=clock, rng=rng)
         pods.add_handler(enqueue_self(node.enqueue))
         await enter(informers)
         await enter(node)
