@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -122,5 +123,8 @@ def test_what_was_acknowledged_survives_kills(checker: Path, tmp_path_factory) -
         f"{KILLS} kills, {len(operations)} operations, {lost} without an answer, {events} watch events, "
         f"{resumes} resumed watches, seed {seed}"
     )
-    assert checked.returncode == 0, f"seed {seed}: {checked.stdout.decode()}"
+    if checked.returncode != 0:
+        kept = Path(tempfile.gettempdir()) / f"knarr-history-{seed}.jsonl"
+        kept.write_bytes(b"".join(life.line() for life in lives))
+        pytest.fail(f"seed {seed}: {checked.stdout.decode()}\nthe history is in {kept}")
     assert len(operations) > 20 * KILLS
