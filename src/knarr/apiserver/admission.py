@@ -189,9 +189,9 @@ class Admissions:
         A custom kind's defaults are set by its webhook, later: nobody owns them.
         """
         kind = case.served.kind
-        if kind.default is None or kind.webhook:
-            return subject
-        return kind.default(subject, case.admission)
+        if kind.default is not None and not kind.webhook:
+            subject = kind.default(subject, case.admission)
+        return case.served.codec.with_some_status(subject)
 
     async def admit(self, case: Case, subject: Any) -> tuple[Any, list[str]]:
         """Complete and judge an object.

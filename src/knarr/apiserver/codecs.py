@@ -4,6 +4,7 @@ A kind is stored in one version. Served in another, its documents are converted 
 nothing behind it knows of more than one.
 """
 
+import typing
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -64,6 +65,10 @@ class Codec(Protocol):
         """The object with the status of another, or without one."""
         ...
 
+    def with_some_status(self, subject: Any) -> Any:
+        """The object with an empty status if it has none and its kind always shows one."""
+        ...
+
 
 class TypedCodec:
     """Of kinds that have a model."""
@@ -73,6 +78,7 @@ class TypedCodec:
         self._decoder = msgspec.json.Decoder(kind.model)
         self._stored = kind.stored_as
         self._has_status = kind.has_status and "status" in kind.model.__struct_fields__
+        self._empty = _empty_status(kind) if kind.builtin and self._has_status else None
 
     @property
     def present(self) -> Present | None:
@@ -123,6 +129,19 @@ class TypedCodec:
     def with_status_of(self, subject: Any, source: Any | None) -> Any:
         """The object with the status of another, or without one."""
         return _replace(subject, status=None if source is None else source.status)
+
+    def with_some_status(self, subject: Any) -> Any:
+        """Kubernetes' own kinds always show a status, be it empty."""
+        if self._empty is None or subject.status is not None:
+            return subject
+        return _replace(subject, status=self._empty)
+
+
+def _empty_status(kind: Kind[Any]) -> Any:
+    """An object of the model's type of ``status``."""
+    hint = next(each.type for each in msgspec.structs.fields(kind.model) if each.name == "status")
+    models = [each for each in typing.get_args(hint) if each is not type(None)]
+    return models[0]() if models else None
 
 
 class CustomCodec:
@@ -201,6 +220,10 @@ class CustomCodec:
         if source is None:
             return _replace(subject, content=subject.without_status())
         return subject.with_status_of(source)
+
+    def with_some_status(self, subject: Any) -> Any:
+        """A custom object shows what it was given."""
+        return subject
 
 
 class _Head(msgspec.Struct, frozen=True, rename="camel"):

@@ -64,7 +64,7 @@ def parse_options(document: dict[str, Any], request: ApiRequest) -> DeleteOption
     orphan = sent.orphan_dependents
     policy = sent.propagation_policy or request.text("propagationPolicy")
     if orphan is not None and policy:
-        message = "Invalid value: orphanDependents and propagationPolicy cannot be both set"
+        message = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
         raise Invalid(
             f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: {message}',
             causes=[Cause(reason="FieldValueInvalid", message=message, field="propagationPolicy")],
@@ -114,6 +114,7 @@ class Plan:
 
 def plan_delete(served: Served, subject: Any, options: DeleteOptions, now: dt.datetime) -> Plan:
     """Decide a DELETE of an object in its present state."""
+    before = subject
     finalizers = _finalizers(subject.metadata.finalizers or (), options.propagation)
     subject = with_metadata(subject, finalizers=finalizers or None)
     grace = _grace_s(served, subject, options)
@@ -122,7 +123,9 @@ def plan_delete(served: Served, subject: Any, options: DeleteOptions, now: dt.da
     elif grace < (subject.metadata.deletion_grace_period_seconds or 0):
         subject = _shortened(subject, grace)
     if finished(served, subject):
-        return Plan(subject, remove=True)
+        # what goes at once was never seen to be going; Pods always are
+        at_once = before.metadata.deletion_timestamp is None and served.collection != "pods"
+        return Plan(before if at_once else subject, remove=True)
     return Plan(_terminating(served, subject), remove=False)
 
 
@@ -357,17 +360,21 @@ def _options_document(options: DeleteOptions) -> dict[str, Any]:
 
 def _check_preconditions(served: Served, old: Any, options: DeleteOptions) -> None:
     metadata = old.metadata
+    kind = served.kind
+    named = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
     pairs = (
-        ("UID", options.uid, metadata.uid),
-        ("ResourceVersion", options.resource_version, metadata.resource_version),
-    )
-    for what, wanted, present in pairs:
+        ("UID", options.uid, metadata.uid, "deleted and then recreated"),
+        (
+            "ResourceVersion", options.resource_version, metadata.resource_version, "modified",
+        ),
+    )  # fmt: skip
+    for what, wanted, present, guess in pairs:
         if wanted and wanted != present:
             raise Conflict(
-                f'Operation cannot be fulfilled on {served.collection} "{metadata.name}": the {what} in '
+                f'Operation cannot be fulfilled on {named} "{metadata.name}": the {what} in '
                 f"the precondition ({wanted}) does not match the {what} in record ({present}). The "
-                f"object might have been deleted and then recreated",
-                group=served.kind.group,
-                kind=served.kind.plural,
+                f"object might have been {guess}",
+                group=kind.group,
+                kind=kind.kind,
                 name=metadata.name,
             )

@@ -246,9 +246,11 @@ class Handler:
         place = route.subresource or ("object" if route.name else "collection")
         verb = self._verbs.get((request.method, place))
         if verb is not None and self._offers(route, place):
+            if place == "collection" and _without_namespace(route, request.method):
+                raise route.served.method_not_allowed()
             return verb
         if any(known == place for _, known in self._verbs) and self._offers(route, place):
-            raise route.served.method_not_allowed(request.method)
+            raise route.served.method_not_allowed()
         if route.served.custom is not None and route.name:
             raise route.served.not_found(route.name)
         raise NotFound("the server could not find the requested resource")
@@ -267,6 +269,14 @@ class Handler:
                 return route.served.collection == "serviceaccounts"
             case _:
                 return True
+
+
+def _without_namespace(route: Route, method: str) -> bool:
+    """Whether a write means all namespaces at once, or the Namespaces themselves."""
+    if method == "GET" or route.namespace:
+        return False
+    served = route.served
+    return served.kind.namespaced or (method == "DELETE" and served.collection == "namespaces")
 
 
 def _opaque(_kind: Kind[Any]) -> dict[str, Any]:

@@ -73,7 +73,6 @@ def metadata_of_update(metadata: ObjectMeta, old: ObjectMeta) -> ObjectMeta:
     return replace(
         metadata,
         name=old.name,
-        generate_name=old.generate_name,
         namespace=old.namespace,
         uid=old.uid,
         resource_version=old.resource_version,
@@ -96,7 +95,7 @@ def check_preconditions(served: Served, sent: ObjectMeta, old: ObjectMeta) -> No
             old.name,
             f"Precondition failed: UID in precondition: {sent.uid}, UID in object meta: {old.uid}",
         )
-    if sent.resource_version and sent.resource_version != old.resource_version:
+    if sent.resource_version not in ("", "0", old.resource_version):
         raise served.conflict(old.name)
 
 
@@ -106,7 +105,11 @@ def check_version_present(route: Route, request: ApiRequest, sent: ObjectMeta) -
     Raises:
         Invalid: it does not.
     """
-    if sent.resource_version or route.served.kind.builtin or request.method != "PUT":
+    if (
+        sent.resource_version not in ("", "0")
+        or route.served.kind.builtin
+        or request.method != "PUT"
+    ):
         return
     cause = Cause(
         reason="FieldValueInvalid",
@@ -149,7 +152,7 @@ def generation_of_update(served: Served, new: Any, old: Any) -> int:
     generation: int = old.metadata.generation
     if not served.counts_generation:
         return generation
-    spec_only = served.kind.builtin
+    spec_only = served.kind.builtin and "spec" in served.kind.model.__struct_fields__
     codec = served.codec
     changed = codec.wanted(new, spec_only=spec_only) != codec.wanted(old, spec_only=spec_only)
     return generation + 1 if changed else generation

@@ -73,7 +73,7 @@ class Reader:
         store = self._store
         if rv > store.assigned_rv:
             raise Timeout(
-                f"Too large resource version: {rv}, current: {store.assigned_rv}",
+                f"Timeout: Too large resource version: {rv}, current: {store.assigned_rv}",
                 causes=[
                     Cause(reason="ResourceVersionTooLarge", message="Too large resource version")
                 ],
@@ -187,6 +187,8 @@ class Reader:
                 msgspec.json.encode(partial_metadata(msgspec.json.decode(item), wanted.version))
                 for item in items
             ]
+        else:
+            items = _untyped(served, items)
         head = msgspec.json.encode(
             {"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": []}
         )
@@ -204,6 +206,17 @@ class Reader:
         include = parse_include(request.text("includeObject"))
         now = self._clock.wall().timestamp()
         return msgspec.json.encode(table(served, items, metadata, include, wanted.version, now))
+
+
+def _untyped(served: Served, items: list[bytes]) -> list[bytes]:
+    """The items of a List of one of Kubernetes' own kinds do not repeat what the List says."""
+    kind = served.kind
+    if not kind.builtin:
+        return items
+    named = msgspec.json.encode({"apiVersion": kind.api_version, "kind": kind.kind})
+    head = named[:-1] + b","
+    size = len(head)
+    return [b"{" + item[size:] if item.startswith(head) else item for item in items]
 
 
 class _ExpiredContinue(Expired):

@@ -127,6 +127,10 @@ def _field_reader(served: Served, path: str) -> Callable[[Mapping[str, Any]], st
         field = path.partition(".")[2]
         return lambda document: str(document["metadata"].get(field, ""))
     reader = served.kind.selectable.get(path)
-    if reader is None:
+    if reader is not None:
+        return reader
+    if served.kind.selectable:
         raise BadRequest(f"field label not supported: {path}")
-    return reader
+    raise BadRequest(
+        f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    )

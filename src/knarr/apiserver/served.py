@@ -24,7 +24,17 @@ from knarr.resources.kind import Kind
 __all__ = ["ENCODER", "MODIFIED_TEXT", "Registry", "Served", "serve"]
 
 # Kubernetes does not count generations of these, although they have a spec.
-_WITHOUT_GENERATION = frozenset({"namespaces", "services", "nodes", "endpoints"})
+_WITHOUT_GENERATION = frozenset(
+    {
+        "namespaces", "services", "nodes", "endpoints", "leases", "persistentvolumes",
+        "persistentvolumeclaims", "resourcequotas", "limitranges",
+    }
+)  # fmt: skip
+# It counts generations of these although they have none; whatever is outside metadata is wanted.
+_WITHOUT_SPEC = frozenset({"endpointslices", "priorityclasses"})
+_DEPRECATED = {
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+}
 
 MAX_OBJECT_BYTES = 3 << 19
 MODIFIED_TEXT = (
@@ -143,13 +153,9 @@ class Served:
             name=name,
         )
 
-    def method_not_allowed(self, method: str) -> MethodNotAllowed:
+    def method_not_allowed(self) -> MethodNotAllowed:
         """405."""
-        return MethodNotAllowed(
-            f"{method} is not supported on resources of kind {self.qualified!r}",
-            group=self.kind.group,
-            kind=self.kind.plural,
-        )
+        return MethodNotAllowed("the server does not allow this method on the requested resource")
 
     def _about(self, name: str) -> dict[str, Any]:
         return {"group": self.kind.group, "kind": self.kind.plural, "name": name}
@@ -159,6 +165,7 @@ def serve(kind: Kind[Any]) -> Served:
     """A kind with a model, ready to be served."""
     fields = kind.model.__struct_fields__
     counts = "spec" in fields and not (kind.builtin and kind.plural in _WITHOUT_GENERATION)
+    counts = counts or (kind.builtin and kind.plural in _WITHOUT_SPEC)
     stored = kind.stored_as
     return Served(
         kind=kind,
@@ -167,6 +174,7 @@ def serve(kind: Kind[Any]) -> Served:
         shape=shape_of(kind.model),
         stores_status=kind.has_status and "status" in fields,
         counts_generation=counts,
+        deprecation=_DEPRECATED.get((kind.group, kind.plural), ""),
     )
 
 

@@ -73,6 +73,8 @@ def table_row(
         row["object"] = partial_metadata(document, version)
     elif include == "Object":
         row["object"] = document
+    else:
+        row["object"] = None
     return row
 
 

@@ -118,7 +118,7 @@ class Writer:
         check_scope(subject.metadata, route.namespace)
         if route.served.kind.namespaced and not route.namespace:
             raise BadRequest("a namespace is required in the path to create this object")
-        if subject.metadata.resource_version:
+        if subject.metadata.resource_version not in ("", "0"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
 
     def _complete(self, route: Route, subject: Any) -> Any:
@@ -206,7 +206,11 @@ class Writer:
         entries = sent.metadata.managed_fields
         case = self._admissions.case(served, request, route.key, old, sub)
         if sub == "status":
-            new = with_metadata(served.codec.with_status_of(old, sent), managed_fields=entries)
+            # of Kubernetes' own kinds, labels and annotations may be written there too
+            metadata = metadata_of_update(sent.metadata, old.metadata)
+            kept = replace(old, metadata=metadata) if served.kind.builtin else old
+            new = served.codec.with_some_status(served.codec.with_status_of(kept, sent))
+            new = with_metadata(new, managed_fields=entries)
             return await self._admissions.admit(case, new)
         if sub == "finalize":
             return replace(old, spec=sent.spec), []

@@ -175,10 +175,10 @@ def test_delete_and_replace_directives():
 def test_scalars_in_sets():
     document = {"metadata": {"finalizers": ["a", "b"]}}
     assert merged(document, {"metadata": {"finalizers": ["c", "a"]}}) == {
-        "metadata": {"finalizers": ["a", "b", "c"]}
+        "metadata": {"finalizers": ["c", "a", "b"]}
     }
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}
-    assert merged(document, patch) == {"metadata": {"finalizers": ["b", "c"]}}
+    assert merged(document, patch) == {"metadata": {"finalizers": ["c", "b"]}}
     patch = {"metadata": {"$setElementOrder/finalizers": ["c", "b", "a"], "finalizers": ["c"]}}
     assert merged(document, patch) == {"metadata": {"finalizers": ["c", "b", "a"]}}
 
@@ -212,7 +212,7 @@ def test_service_ports_merge_by_port_and_owners_by_uid():
     document = {"spec": {"ports": [{"port": 80, "name": "a"}]}}
     patch = {"spec": {"ports": [{"port": 80, "targetPort": 8080}, {"port": 81}]}}
     assert merged(document, patch, "core/v1.Service")["spec"]["ports"] == [
-        {"port": 81}, {"port": 80, "name": "a", "targetPort": 8080},
+        {"port": 80, "name": "a", "targetPort": 8080}, {"port": 81},
     ]  # fmt: skip
     document = {"metadata": {"ownerReferences": [{"uid": "1", "name": "a"}]}}
     patch = {"metadata": {"ownerReferences": [{"uid": "1", "$patch": "delete"}]}}

@@ -134,17 +134,21 @@ class _Merge:
                 places.setdefault(_mark(each[key]), at)
         gone: set[str] = set()
         fresh: list[Any] = []
+        sent: list[int] = []
         for item in patch:
             mark = _mark(_name(item, key))
             found = places.get(mark) if mark not in gone else None
             if item.get(_PATCH) == "delete":
                 gone.add(mark)
             elif found is None:
+                sent.append(-len(fresh) - 1)
                 fresh.append(self.objects({}, item, message))
             else:
+                sent.append(found)
                 result[found] = self.objects(result[found], item, message)
-        kept = [each for each in result if not gone or _mark_of(each, key) not in gone]
-        return fresh + kept
+        order = _interleaved(sent, len(result))
+        items = [result[at] if at >= 0 else fresh[-at - 1] for at in order]
+        return [each for each in items if not gone or _mark_of(each, key) not in gone]
 
     def _directives(
         self, result: dict[str, Any], patch: dict[str, Any], message: str | None
@@ -195,8 +199,38 @@ def _mark_of(item: Any, key: str) -> str | None:
 
 
 def _primitives(old: list[Any], patch: list[Any]) -> list[Any]:
-    known = {_mark(item) for item in old}
-    return [*old, *(item for item in patch if _mark(item) not in known)]
+    places: dict[str, int] = {}
+    for at, item in enumerate(old):
+        places.setdefault(_mark(item), at)
+    fresh: list[Any] = []
+    sent: list[int] = []
+    for item in patch:
+        found = places.get(_mark(item))
+        if found is None:
+            found = -len(fresh) - 1
+            fresh.append(item)
+        if found not in sent:
+            sent.append(found)
+    return [old[at] if at >= 0 else fresh[-at - 1] for at in _interleaved(sent, len(old))]
+
+
+def _interleaved(sent: list[int], size: int) -> list[int]:
+    """The order of a merged list without an order directive.
+
+    What was sent keeps its order, and so does the rest; one of the rest comes first where it stood before
+    what was sent.
+
+    Args:
+        sent: old places of the items of the patch, in its order; negative for new items.
+        size: of the old list.
+    """
+    rest = [at for at in range(size) if at not in set(sent)]
+    result: list[int] = []
+    for place in sent:
+        while place >= 0 and rest and rest[0] < place:
+            result.append(rest.pop(0))
+        result.append(place)
+    return result + rest
 
 
 def _without_directives(value: Any) -> Any:

@@ -114,7 +114,4 @@ REPLICA_SET: Kind[ReplicaSet] = Kind(
     ),
     default=default_replica_set,
     validate=validate_replica_set,
-    selectable={
-        "status.replicas": lambda doc: str(get(doc, "status", "replicas") or 0),
-    },
 )
