@@ -178,6 +178,8 @@ class Handler:
                 table[method, "exec"] = self._sessions.exec
                 table[method, "attach"] = self._sessions.attach
                 table[method, "portforward"] = self._sessions.portforward
+            for method in ("GET", "PUT", "PATCH"):
+                table[method, "ephemeralcontainers"] = self._sessions.ephemeral
         return table
 
     async def _get(self, route: Route, request: ApiRequest) -> ApiResponse:

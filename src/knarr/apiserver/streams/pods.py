@@ -84,6 +84,18 @@ class PodSessions:
         )  # fmt: skip
         return _switching(Session(protocol, _nothing, over_messages=several))
 
+    async def ephemeral(self, _route: Route, _request: ApiRequest) -> ApiResponse:
+        """Containers added to a running Pod, for ``kubectl debug``: there are none.
+
+        Raises:
+            NotFound: always; kubectl reads from a kind without a name that it is the feature that is
+                missing, not the Pod.
+        """
+        raise NotFound(
+            "Knarr adds no containers to a running Pod: use exec, or debug with --copy-to",
+            kind="pods",
+        )
+
     async def _open_port(self, key: Key, uid: str, port: int) -> NodeStream:
         return await self._streams.open("portforward", key, uid, [("port", str(port))])
 
