@@ -12,9 +12,8 @@ from knarr.apiserver.protobuf.decode import decode_body
 from knarr.apiserver.protobuf.wire import WireField, WireTables
 from knarr.apiserver.request import ApiRequest
 from knarr.apiserver.served import Served
-from knarr.apiserver.structural import CrdVersion
+from knarr.apiserver.structural import CrdVersion, text_of, whole_numbers
 from knarr.meta.errors import BadRequest, Cause, Invalid, StatusError, UnsupportedMediaType
-from knarr.meta.fielderrors import causes_of
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _JSON_TYPES = frozenset({"", "application/json", "*/*", "application/*"})
@@ -152,9 +151,13 @@ class BodyReader:
         """A custom object's document, pruned and with the defaults of its schema."""
         walk = FieldWalk(lambda _: False)
         metadata = walk.prune({"metadata": document.get("metadata")}, served.shape)
-        admitted = rules.admit({**document, **metadata})
+        admitted = rules.admit(whole_numbers({**document, **metadata}))
         if admitted.errors:
-            raise served.invalid(_name_of(document), causes_of(admitted.errors))
+            kind = served.kind
+            texts = ", ".join(text_of(error) for error in admitted.errors)
+            raise BadRequest(
+                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {texts}'
+            )
         findings = Findings(unknown=[*walk.findings.unknown, *admitted.unknown])
         return admitted.document, _unknown_fields(findings, request, served)
 

@@ -1,6 +1,6 @@
 """What happens to a CustomResourceDefinition while it is written or deleted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -11,8 +11,9 @@ from knarr.apiserver.structural import (
     cel_errors,
     definition_errors,
     definition_update_errors,
+    unknown_formats,
 )
-from knarr.apiserver.structural.texts import child, forbidden, invalid, key
+from knarr.apiserver.structural.texts import child, forbidden, invalid, key, quoted
 from knarr.meta.errors import Forbidden
 from knarr.meta.fielderrors import FieldError
 from knarr.resources.apiextensions.customresourcedefinition import (
@@ -89,7 +90,7 @@ class DefinitionRules:
         for index, version in enumerate(versions):
             path = child(key("spec.versions", index), "schema.openAPIV3Schema")
             errors += cel_errors(version["schema"]["openAPIV3Schema"], path)
-        return tuple(errors)
+        return (*errors, *_warnings(versions))
 
     def deleted(self, subject: CustomResourceDefinition, now: str) -> CustomResourceDefinition:
         """What the first DELETE makes of a definition: it waits until the kind's objects are gone.
@@ -127,6 +128,15 @@ class DefinitionRules:
             metadata=replace(subject.metadata, finalizers=finalizers, deletion_timestamp=now),
             status=with_condition(subject.status or CustomResourceDefinitionStatus(), pending, now),
         )
+
+
+def _warnings(versions: list[dict[str, Any]]) -> Iterator[FieldError]:
+    """What will be ignored."""
+    formats: set[str] = set()
+    for version in versions:
+        formats |= unknown_formats(version["schema"]["openAPIV3Schema"])
+    for name in sorted(formats):
+        yield FieldError(message=f"unrecognized format {quoted(name)}", paths=(), level="warning")
 
 
 def _document(subject: CustomResourceDefinition) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from knarr.apiserver.structural.definition import (
 )
 from knarr.apiserver.structural.embedded import embedded_errors
 from knarr.apiserver.structural.jsonpath import BadPath, PathFailure, find, parse_path
-from knarr.apiserver.structural.keywords import cel_rules, unknown_keywords
+from knarr.apiserver.structural.keywords import cel_rules, unknown_formats, unknown_keywords
 from knarr.apiserver.structural.listtypes import list_errors
 from knarr.apiserver.structural.paths import ScalePaths, scale_paths, selectable_value, written
 from knarr.apiserver.structural.pruning import coerce_metadata, prune
 from knarr.apiserver.structural.resource import Admitted, CrdVersion
 from knarr.apiserver.structural.schema import BadSchema, Schema, parse_schema
+from knarr.apiserver.structural.texts import text_of, whole_numbers
 from knarr.apiserver.structural.validation import MISSING, validate
 
 __all__ = [
@@ -49,7 +50,10 @@ __all__ = [
     "scale_paths",
     "schema_errors",
     "selectable_value",
+    "text_of",
+    "unknown_formats",
     "unknown_keywords",
     "validate",
+    "whole_numbers",
     "written",
 ]

@@ -243,21 +243,15 @@ FORMATS: Final[Mapping[str, Callable[[str], bool]]] = {
 }
 """Checks by format; dashes in a format's name do not count."""
 
-_INTEGERS: Final = ("int32", "int64")
-_NUMBERS: Final = ("float", "double")
-
 
 def effective_format(name: str, types: tuple[str, ...]) -> str:
-    """The format if it means something for these types, else nothing: unknown formats are ignored."""
-    match types:
-        case () | ("string",) | (_, _, *_):
-            return name if name.replace("-", "") in FORMATS else ""
-        case ("integer",):
-            return name if name in _INTEGERS else ""
-        case ("number",):
-            return name if name in _NUMBERS else ""
-        case _:
-            return ""
+    """The format if it means something for these types, else nothing.
+
+    Unknown formats are ignored, and so are those of numbers: as in Kubernetes, ``int32`` is a remark.
+    """
+    if types in (("boolean",), ("integer",), ("number",), ("array",), ("object",)):
+        return ""
+    return name if name.replace("-", "") in FORMATS else ""
 
 
 def has_format(text: str, name: str) -> bool:

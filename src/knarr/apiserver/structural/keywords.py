@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from knarr.apiserver.structural.formats import effective_format
 from knarr.apiserver.structural.schema import (
     EMBEDDED,
     INT_OR_STRING,
@@ -132,6 +133,16 @@ def _unknown(document: Any, path: str) -> Iterator[str]:
                     yield from _unknown(inner, key(where, index))
         elif _KIND_OF[keyword].startswith("schema"):
             yield from _unknown(value, where)
+
+
+def unknown_formats(document: Any) -> set[str]:
+    """The formats of strings that nobody knows; they are ignored."""
+    if not isinstance(document, dict):
+        return set()
+    name = document.get("format") or ""
+    found = {name} if document.get("type") == "string" and name else set()
+    unknown = {each for each in found if not effective_format(each, ("string",))}
+    return unknown.union(*(unknown_formats(part.document) for part in parts(document, "")))
 
 
 def cel_rules(document: Any, path: str) -> tuple[str, ...]:

@@ -66,16 +66,17 @@ def number(value: float) -> str:
 
 def json_text(value: Any) -> str:
     """Compact JSON with sorted names, as Go writes it: whole numbers without a fraction."""
-    return _ENCODER.encode(_whole(value)).decode().translate(_HTML)
+    return _ENCODER.encode(whole_numbers(value)).decode().translate(_HTML)
 
 
-def _whole(value: Any) -> Any:
+def whole_numbers(value: Any) -> Any:
+    """The value with 1 for 1.0, which is how Go writes it."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
         return int(value)
     if isinstance(value, dict):
-        return {name: _whole(item) for name, item in value.items()}
+        return {name: whole_numbers(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_whole(item) for item in value]
+        return [whole_numbers(item) for item in value]
     return value
 
 
