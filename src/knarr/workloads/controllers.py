@@ -26,6 +26,7 @@ from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.resources.events.event import EVENTS_EVENT
 from knarr.resources.storage.storageclass import STORAGE_CLASS
 from knarr.workloads.access import build_access_controllers
+from knarr.workloads.adoption import ORPHANS, enqueue_adopters, orphan_keys
 from knarr.workloads.cronjob import CronJobReconciler
 from knarr.workloads.customresources import CustomKinds
 from knarr.workloads.deployment import DeploymentReconciler
@@ -94,6 +95,8 @@ def _deployments(environment: Environment) -> Controller:
         if parent is not None:
             controller.enqueue(Key(change.key.namespace, parent.name))
 
+    replica_sets.add_index(ORPHANS, orphan_keys)
+    replica_sets.add_handler(enqueue_adopters(controller.enqueue, deployments))
     deployments.add_handler(enqueue_self(controller.enqueue))
     replica_sets.add_handler(enqueue_controller(controller.enqueue, DEPLOYMENT))
     pods.add_handler(pod_gone)
@@ -112,6 +115,8 @@ def _replica_sets(environment: Environment) -> Controller:
         recorder=environment.recorder,
     )
     controller = environment.controller("replicasets", reconciler, workers=8)
+    pods.add_index(ORPHANS, orphan_keys)
+    pods.add_handler(enqueue_adopters(controller.enqueue, replica_sets))
     replica_sets.add_handler(enqueue_self(controller.enqueue))
     pods.add_handler(enqueue_controller(controller.enqueue, REPLICA_SET))
     return controller

@@ -8,6 +8,7 @@ from knarr.resources.apps.deployment import Deployment, DeploymentStatus
 from knarr.resources.apps.replicaset import ReplicaSet
 from knarr.workloads.deployment.resources import (
     REVISION_ANNOTATION,
+    copied_annotations,
     make_replica_set,
     revision_of,
     same_template,
@@ -32,7 +33,9 @@ class Plan:
     Attributes:
         create: the ReplicaSet of the current template, when it is missing.
         scale: ``spec.replicas`` by name of ReplicaSet, only those that change.
-        revise: name of the ReplicaSet whose revision annotation must become ``revision`` (a rollback).
+        current: name of the ReplicaSet of the template as it is now; empty before it exists.
+        annotate: annotations that the current ReplicaSet must get: its revision after a rollback, and what
+            was written on the Deployment since (``kubectl rollout history`` shows the cause of a change).
         delete: names of old ReplicaSets beyond the history limit.
         revision: number of the current rollout; empty while there is none.
         status: of the Deployment.
@@ -41,7 +44,8 @@ class Plan:
 
     create: ReplicaSet | None
     scale: Mapping[str, int]
-    revise: str
+    current: str
+    annotate: Mapping[str, str]
     delete: tuple[str, ...]
     revision: str
     status: DeploymentStatus
@@ -85,11 +89,16 @@ def plan_deployment(
             now=now,
         )
     )
-    revise = new is not None and not spec.paused and str(revision_of(new)) != revision
+    annotate: dict[str, str] = {}
+    if new is not None and not spec.paused:
+        present = new.metadata.annotations or {}
+        wanted = copied_annotations(deployment) | {REVISION_ANNOTATION: revision}
+        annotate = {name: text for name, text in wanted.items() if present.get(name) != text}
     return Plan(
         create=create,
         scale=scale,
-        revise=new.metadata.name if new is not None and revise else "",
+        current=new.metadata.name if new is not None else "",
+        annotate=annotate,
         delete=_history(deployment, new, old, status, bounds),
         revision=revision,
         status=status,

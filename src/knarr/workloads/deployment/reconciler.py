@@ -1,5 +1,6 @@
 """Carries out what ``plan_deployment`` decides."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -15,9 +16,11 @@ from knarr.meta.objects import Key, controller_of
 from knarr.resources.apps.deployment import DEPLOYMENT, Deployment, DeploymentStatus
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet
 from knarr.resources.core.pod import Pod
+from knarr.workloads.adoption import Adoption
 from knarr.workloads.deployment.plan import Plan, plan_deployment
 from knarr.workloads.deployment.resources import REVISION_ANNOTATION, same_template
 from knarr.workloads.pods import is_finished
+from knarr.workloads.replicaset.plan import matcher_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,7 @@ class DeploymentReconciler:
         deployment = self.deployments.get(key)
         if deployment is None or deployment.deleting or deployment.spec is None:
             return DONE
-        owned = tuple(
-            item
-            for item in self.replica_sets.by_index(BY_OWNER, deployment.metadata.uid)
-            if not item.deleting and self._controls(deployment, item)
-        )
+        owned = await self._claimed(deployment)
         plan = plan_deployment(
             deployment, owned, self.clock.wall(), old_pods=self._old_pods(deployment, owned)
         )
@@ -48,12 +47,27 @@ class DeploymentReconciler:
             return DONE
         by_name = {item.metadata.name: item for item in owned}
         await self._scale(deployment, by_name, plan)
-        if plan.revise:
-            await self._revise(by_name[plan.revise], plan.revision)
+        if plan.annotate:
+            await self._annotate(by_name[plan.current], plan.annotate)
         for name in plan.delete:
             await self._delete(by_name[name])
         await self._report(deployment, plan)
         return Result(plan.requeue_after_s)
+
+    async def _claimed(self, deployment: Deployment) -> tuple[ReplicaSet, ...]:
+        """Its ReplicaSets, after taking in those that the selector means and letting the others go."""
+        adoption = Adoption(self.client, DEPLOYMENT, self.replica_sets)
+        selector = matcher_of(deployment.spec.selector if deployment.spec else None)
+        await adoption.adopt(deployment, selector)
+        kept = []
+        for item in self.replica_sets.by_index(BY_OWNER, deployment.metadata.uid):
+            if item.deleting or not self._controls(deployment, item):
+                continue
+            if selector.matches(item.metadata.labels):
+                kept.append(item)
+            else:
+                await adoption.release(deployment, item)
+        return tuple(kept)
 
     @staticmethod
     def _controls(deployment: Deployment, replica_set: ReplicaSet) -> bool:
@@ -124,10 +138,10 @@ class DeploymentReconciler:
             f"Scaled {direction} replica set {name} from {before} to {after}",
         )
 
-    async def _revise(self, replica_set: ReplicaSet, revision: str) -> None:
-        annotation = {"metadata": {"annotations": {REVISION_ANNOTATION: revision}}}
-        revised = await self.client.patch(REPLICA_SET, replica_set.key, annotation)
-        self.replica_sets.observe(revised)
+    async def _annotate(self, replica_set: ReplicaSet, annotations: Mapping[str, str]) -> None:
+        patch = {"metadata": {"annotations": dict(annotations)}}
+        annotated = await self.client.patch(REPLICA_SET, replica_set.key, patch)
+        self.replica_sets.observe(annotated)
 
     async def _delete(self, replica_set: ReplicaSet) -> None:
         uid = replica_set.metadata.uid

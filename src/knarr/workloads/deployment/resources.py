@@ -52,6 +52,15 @@ def revision_of(replica_set: ReplicaSet) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def copied_annotations(deployment: Deployment) -> dict[str, str]:
+    """What a Deployment's current ReplicaSet has of its annotations."""
+    return {
+        name: value
+        for name, value in (deployment.metadata.annotations or {}).items()
+        if name not in _NOT_COPIED
+    }
+
+
 def make_replica_set(deployment: Deployment, replicas: int, revision: int) -> ReplicaSet:
     """The ReplicaSet of the Deployment's template (``getNewReplicaSet``)."""
     spec = deployment.spec
@@ -62,17 +71,12 @@ def make_replica_set(deployment: Deployment, replicas: int, revision: int) -> Re
     template_meta = spec.template.metadata or ObjectMeta()
     labels = {**(template_meta.labels or {}), **unique}
     selector = spec.selector or LabelSelector()
-    copied = {
-        name: value
-        for name, value in (deployment.metadata.annotations or {}).items()
-        if name not in _NOT_COPIED
-    }
     return ReplicaSet(
         metadata=ObjectMeta(
             name=f"{deployment.metadata.name}-{unique[TEMPLATE_HASH_LABEL]}",
             namespace=deployment.metadata.namespace,
             labels=labels,
-            annotations={**copied, REVISION_ANNOTATION: str(revision)},
+            annotations={**copied_annotations(deployment), REVISION_ANNOTATION: str(revision)},
             owner_references=(owner_reference(deployment),),
         ),
         spec=ReplicaSetSpec(

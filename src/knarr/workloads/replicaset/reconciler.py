@@ -16,8 +16,9 @@ from knarr.meta.objects import Key, controller_of
 from knarr.resources.apps.replicaset import REPLICA_SET, ReplicaSet, ReplicaSetStatus
 from knarr.resources.core.pod import POD, Pod
 from knarr.resources.core.references import Condition
+from knarr.workloads.adoption import Adoption
 from knarr.workloads.batches import Step, in_batches
-from knarr.workloads.replicaset.plan import Plan, compute_status, plan_replica_set
+from knarr.workloads.replicaset.plan import Plan, compute_status, matcher_of, plan_replica_set
 from knarr.workloads.replicaset.resources import make_pod
 
 
@@ -36,12 +37,19 @@ class ReplicaSetReconciler:
         replica_set = self.replica_sets.get(key)
         if replica_set is None or replica_set.deleting:
             return DONE
+        selector = replica_set.spec.selector if replica_set.spec else None
+        if selector is not None:
+            await self._adoption.adopt(replica_set, matcher_of(selector))
         plan = plan_replica_set(replica_set, self._owned(replica_set), self.clock.wall())
         error = await self._act(replica_set, plan)
         await self._report(replica_set, plan, error)
         if error is not None:
             raise error
         return Result(plan.requeue_after_s)
+
+    @property
+    def _adoption(self) -> Adoption[Pod]:
+        return Adoption(self.client, REPLICA_SET, self.pods)
 
     def _owned(self, replica_set: ReplicaSet) -> tuple[Pod, ...]:
         uid = replica_set.metadata.uid
@@ -81,21 +89,7 @@ class ReplicaSetReconciler:
         self.recorder.record(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
 
     async def _release(self, replica_set: ReplicaSet, pod: Pod) -> None:
-        others = [
-            msgspec.to_builtins(owner)
-            for owner in pod.metadata.owner_references or ()
-            if owner.uid != replica_set.metadata.uid
-        ]
-        patch = {
-            "metadata": {
-                "resourceVersion": pod.metadata.resource_version,
-                "ownerReferences": others or None,
-            }
-        }
-        try:
-            self.pods.observe(await self.client.patch(POD, pod.key, patch))
-        except NotFound:
-            self.pods.forget(pod.key, pod.metadata.uid)
+        await self._adoption.release(replica_set, pod)
 
     async def _report(self, replica_set: ReplicaSet, plan: Plan, error: StatusError | None) -> None:
         now = self.clock.wall()
