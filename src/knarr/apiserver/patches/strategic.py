@@ -54,6 +54,10 @@ _MERGE_KEYS: dict[tuple[str, str], str] = {
     ("apps/v1.StatefulSetStatus", "conditions"): "type",
     ("apps/v1.DaemonSetStatus", "conditions"): "type",
     ("batch/v1.JobStatus", "conditions"): "type",
+    ("admissionregistration/v1.MutatingWebhookConfiguration", "webhooks"): "name",
+    ("admissionregistration/v1.MutatingWebhook", "matchConditions"): "name",
+    ("admissionregistration/v1.ValidatingWebhookConfiguration", "webhooks"): "name",
+    ("admissionregistration/v1.ValidatingWebhook", "matchConditions"): "name",
 }
 
 

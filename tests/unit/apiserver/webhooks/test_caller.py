@@ -2,17 +2,12 @@
 
 import asyncio
 import base64
-import datetime as dt
-import ipaddress
 import json
 import ssl
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.certificates import self_signed
 
 from knarr.apiserver.webhooks.caller import MAX_ANSWER_BYTES, CallFailed, HttpsCaller
 from knarr.apiserver.webhooks.targets import Target
@@ -20,38 +15,11 @@ from knarr.apiserver.webhooks.targets import Target
 NAME = "hooks.default.svc"
 
 
-def _certificate(tmp_path, name, *, address=None):
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName(name)]
-    if address is not None:
-        names.append(x509.IPAddress(ipaddress.ip_address(address)))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    cert_file, key_file = tmp_path / f"{name}.crt", tmp_path / f"{name}.key"
-    cert_file.write_bytes(pem)
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+def _certificate(tmp_path, name, *addresses):
+    certificate, key = self_signed(tmp_path, name, *addresses)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert_file, key_file)
-    return context, base64.b64encode(pem).decode()
+    context.load_cert_chain(certificate, key)
+    return context, base64.b64encode(certificate.read_bytes()).decode()
 
 
 class Server:
@@ -84,7 +52,7 @@ class Server:
 
 @pytest.fixture
 async def server(tmp_path):
-    context, bundle = _certificate(tmp_path, NAME, address="127.0.0.1")
+    context, bundle = _certificate(tmp_path, NAME, "127.0.0.1")
     running = Server(context)
     application = web.Application()
     application.router.add_post("/{path:.*}", running.answer)
