@@ -273,6 +273,8 @@ def live(
         thread.join()
     for client in clients:
         for operation in client.done:
+            if operation.outcome == "lost" and operation.call > life.died:
+                continue  # nobody was there to hear it
             operation.end = operation.end or life.died
             life.operations.append(operation)
     life.watched = [watcher.seen for watcher in watchers]
