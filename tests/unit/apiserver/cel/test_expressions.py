@@ -1,6 +1,6 @@
 """Expressions and what Kubernetes makes of them: values, errors and refusals.
 
-``expressions.json`` was recorded from Kubernetes 1.34's own libraries. Under ``different`` stands what
+``expressions.json`` was recorded from Kubernetes 1.34's own libraries by ``tests/reference/cel``. Under ``different`` stands what
 deviates, with our result: further errors after a syntax error, and the wording of a few.
 """
 
