@@ -24,7 +24,6 @@ import (
 	"k8s.io/apiserver/pkg/cel/library"
 )
 
-
 type Case struct {
 	Schema  json.RawMessage `json:"schema"`
 	Self    json.RawMessage `json:"self"`
