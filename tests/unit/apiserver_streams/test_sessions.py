@@ -198,6 +198,18 @@ async def test_the_base64_variant(api):
     await socket.close()
 
 
+@pytest.mark.parametrize("protocols", [(), ("channel.k8s.io",)])
+async def test_the_oldest_protocols_end_with_a_text(api, protocols):
+    socket = await api.websocket(EXEC, *protocols)
+    assert await socket.receive_bytes() == b"\1"
+    node = await api.streams.nodes.get()
+    node.say(channels.STDOUT, b"out")
+    node.say(channels.ERROR, b'{"status":"Failure","message":"exit status 3"}')
+    assert await socket.receive_bytes() == b"\1out"
+    assert await socket.receive_bytes() == b"\3exit status 3"
+    await socket.close()
+
+
 async def test_a_client_that_leaves_ends_the_session_at_the_node(api):
     socket = await api.websocket(EXEC, V5)
     node = await api.streams.nodes.get()
@@ -241,7 +253,6 @@ async def test_a_terminal_has_no_standard_error(api):
             "you must specify at least 1 of stdin, stdout, stderr",
         ),
         (EXEC, ("v9",), 403, "unable to upgrade: unable to negotiate protocol"),
-        (EXEC, (), 403, "unable to upgrade: unable to negotiate protocol"),
         (f"{PODS}/p/portforward", (V4,), 400, "ports: from 1 to 64 must be named"),
         (f"{PODS}/p/portforward?ports=0", (V4,), 400, "ports '0': each must be"),
         (f"{PODS}/p/portforward?ports=1,x", (V4,), 400, "ports '1,x': each must be"),

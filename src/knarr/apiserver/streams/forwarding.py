@@ -13,7 +13,7 @@ from functools import partial
 from knarr.apiserver.streams.duplex import ByteStream, MessageBytes, Messages, PeerGone
 from knarr.apiserver.streams.node import NodeStream
 from knarr.apiserver.streams.remotecommand import (
-    V4_BASE64,
+    BASE64_PROTOCOLS,
     decode_base64,
     encode_base64,
     first_of,
@@ -139,7 +139,7 @@ async def over_websocket(
     messages: Messages, protocol: str, ports: tuple[int, ...], open_port: OpenPort
 ) -> None:
     """Forward the ports, one connection each, until all have ended or the client is gone."""
-    forwarder = _WebSocketPorts(messages, ports, base64=protocol == V4_BASE64)
+    forwarder = _WebSocketPorts(messages, ports, base64=protocol in BASE64_PROTOCOLS)
     try:
         await first_of(
             forwarder.receive, partial(forwarder.run_all, open_port), partial(keep_alive, messages)

@@ -73,7 +73,7 @@ class PodSessions:
             protocol = _protocol(upgrade, (forwarding.SPDY_PROTOCOL,))
             spdy = partial(forwarding.over_spdy, open_port=open_port)
             return _switching(Session(protocol, _nothing, over_bytes=spdy))
-        known = (forwarding.TUNNEL_PROTOCOL, remotecommand.V4, remotecommand.V4_BASE64)
+        known = (forwarding.TUNNEL_PROTOCOL, *remotecommand.CHANNEL_PROTOCOLS)
         protocol = _protocol(upgrade, known)
         if protocol == forwarding.TUNNEL_PROTOCOL:
             tunnel = partial(forwarding.over_tunnel, open_port=open_port)
@@ -164,7 +164,7 @@ def _required(request: ApiRequest) -> Upgrade:
 
 def _protocol(upgrade: Upgrade, known: Sequence[str]) -> str:
     protocol = upgrade.choose(known)
-    if not protocol:
+    if protocol is None:
         raise Forbidden(
             f"unable to upgrade: unable to negotiate protocol: client supports "
             f"{list(upgrade.offers)}, server accepts {list(known)}"

@@ -19,9 +19,14 @@ from knarr.apiserver.streams.spdy.server import SpdyServer, SpdyStream, serving
 from knarr.kits import channels
 from knarr.kits.tasks import TaskScope
 from knarr.meta.errors import StatusError, status_body
+from knarr.meta.remotestatus import exit_code_of
 
 V5, V4, V4_BASE64 = "v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"
-WEBSOCKET_PROTOCOLS = (V5, V4, V4_BASE64)
+V1, V1_BASE64, UNNAMED = "channel.k8s.io", "base64.channel.k8s.io", ""
+CHANNEL_PROTOCOLS = (V4, V4_BASE64, V1, V1_BASE64, UNNAMED)
+WEBSOCKET_PROTOCOLS = (V5, *CHANNEL_PROTOCOLS)
+BASE64_PROTOCOLS = (V4_BASE64, V1_BASE64)
+_TEXT_STATUS = (V1, V1_BASE64, UNNAMED)
 SPDY_PROTOCOLS = (V4,)
 _STREAMS_TIMEOUT_S = 30.0
 _NAMES = {
@@ -134,7 +139,8 @@ class WebSocketClient:
     def __init__(self, messages: Messages, protocol: str) -> None:
         self._messages = messages
         self._closes = protocol == V5
-        self._base64 = protocol == V4_BASE64
+        self._base64 = protocol in BASE64_PROTOCOLS
+        self._text_status = protocol in _TEXT_STATUS
 
     async def copy_to(self, node: NodeStream) -> None:
         """See ``CommandClient.copy_to``."""
@@ -157,7 +163,9 @@ class WebSocketClient:
             await self._messages.send(channels.encode_message(channel, data))
 
     async def finish(self, status: bytes) -> None:
-        """See ``CommandClient.finish``."""
+        """See ``CommandClient.finish``; the oldest protocols have a failure's text only."""
+        if self._text_status:
+            status = exit_code_of(status)[1].encode()
         await self.send(channels.ERROR, status)
 
 

@@ -91,7 +91,7 @@ async def _over_websocket(
 ) -> web.StreamResponse:
     assert session.over_messages is not None
     socket_ = web.WebSocketResponse(
-        protocols=(session.protocol,), compress=False, timeout=_CLOSE_S,
+        protocols=(session.protocol,) if session.protocol else (), compress=False, timeout=_CLOSE_S,
         max_msg_size=MAX_MESSAGE_BYTES,
     )  # fmt: skip
     for name, value in headers:

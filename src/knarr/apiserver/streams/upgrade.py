@@ -27,9 +27,9 @@ class Upgrade:
         """Every value of a query parameter."""
         return self.parameters.get(name, ())
 
-    def choose(self, known: Sequence[str]) -> str:
-        """The client's best offer among ``known``, empty when there is none."""
-        return next((offer for offer in self.offers if offer in known), "")
+    def choose(self, known: Sequence[str]) -> str | None:
+        """The client's best offer among ``known``, None when there is none; no offer at all is ``""``."""
+        return next((offer for offer in self.offers or ("",) if offer in known), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Session:
     """What takes over a connection after the answer 101. Exactly one of the two ``over`` is set.
 
     Attributes:
-        protocol: what is spoken inside, one of the client's offers.
+        protocol: what is spoken inside, one of the client's offers; empty when it made none.
         over_messages: runs on a WebSocket.
         over_bytes: runs on the bare connection.
         close: releases what the session holds, run or not; harmless when repeated.
