@@ -98,7 +98,7 @@ class ServiceRouter:
         whole = True
         while True:
             try:
-                await self._pass(whole=whole)
+                ran = await self._pass(whole=whole)
             except ProgramError as error:
                 # What the kernel holds is not known any more.
                 whole, self.error = True, str(error)
@@ -107,7 +107,8 @@ class ServiceRouter:
                 attempt += 1
                 continue
             whole, attempt, self.error = False, 0, ""
-            await self._sleep(_GATHER_S)
+            if ran:
+                await self._sleep(_GATHER_S)
             whole = await self._wait()
 
     async def _wait(self) -> bool:
@@ -128,8 +129,8 @@ class ServiceRouter:
         name = self._table.settings.table
         return f"table ip {name}" in names and f"table inet {name}" in names
 
-    async def _pass(self, *, whole: bool) -> None:
-        """Bring the kernel up to date.
+    async def _pass(self, *, whole: bool) -> bool:
+        """Bring the kernel up to date; whether nft was needed.
 
         Raises:
             ProgramError: nft refused; the table must be loaded whole next time.
@@ -144,6 +145,7 @@ class ServiceRouter:
             )
         if transaction.gone:
             await self._forget(transaction.gone)
+        return bool(transaction.text)
 
     def _changes(self) -> Transaction:
         self._wake.clear()
