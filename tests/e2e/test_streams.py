@@ -404,10 +404,18 @@ def test_terminals_and_inputs_outlive_the_agent(knarr):
     )
     ready(knarr, "shell")
     ready(knarr, "once")
+    orphan = ["kubectl", "exec", "box", "--", "sh", "-c", "sleep 7002; sleep 7002"]
+    client = subprocess.Popen(orphan, stderr=subprocess.PIPE, env=environment(knarr))
+    wait_for(lambda: "sleep 7002" in processes(knarr), "the command runs")
     before = knarr.pid("node")
     os.kill(before, signal.SIGKILL)
+    assert (
+        "the connection to the node agent broke off" in client.communicate(timeout=30)[1].decode()
+    )
+    assert client.returncode == 1
     wait_for(lambda: knarr.pid("node") != before and knarr.status_ok(), "the agent is back")
     wait_for(lambda: kubectl(knarr, "exec", "shell", "--", "true")[0] == 0, "pods are known again")
+    assert "sleep 7002" not in processes(knarr)
     terminal = Terminal(["kubectl", "attach", "-it", "shell"], environment(knarr))
     terminal.until("press(ing)? enter|/ # ")
     terminal.type("\r")

@@ -38,6 +38,7 @@ from knarr.node.rootfiles import (
 )
 from knarr.node.runc import Runc
 from knarr.node.sandbox import ContainerRun, Sandbox
+from knarr.node.sessions.leftovers import end_leftovers
 from knarr.node.threads import in_thread
 from knarr.node.users import Identity, read_databases, resolve_identity
 
@@ -317,6 +318,8 @@ class Launcher:
                 self._log(sandbox, run, "done", "start", at=run.started_at)
             self._recall_console(run)
             if run.started_at:
+                group = self.cgroup_path(sandbox, run.container_id)
+                end_leftovers(self.machine.cgroups.processes(group), trace.pid)
                 run.pump.start(run.paths, run.terminal)
         return run
 

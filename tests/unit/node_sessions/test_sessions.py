@@ -22,7 +22,7 @@ from knarr.node.logs import LogFile, LogPump, Rotation, make_stdio
 from knarr.node.runc import RuncError
 from knarr.node.sandbox import ContainerRun
 from knarr.node.sessions.attaching import OutputListener, run_attached
-from knarr.node.sessions.commands import session_of
+from knarr.node.sessions.leftovers import leftovers, parent_and_session
 from knarr.node.sessions.link import Link, ServerGone, new_connection
 from knarr.node.sessions.pipes import PipeReader, PipeWriter
 from knarr.node.sessions.ports import Connection, run_connection
@@ -84,8 +84,18 @@ def test_exit_codes_survive():
 
 
 def test_the_session_of_a_process():
-    assert session_of(os.getpid()) == os.getsid(0)
-    assert session_of(0x7FFFFFF0) == 0
+    assert parent_and_session(os.getpid()) == (os.getppid(), os.getsid(0))
+    assert parent_and_session(0x7FFFFFF0) is None
+
+
+def test_commands_that_came_from_outside_are_found_with_their_children():
+    table = {
+        10: (1, 10), 11: (10, 10), 12: (10, 12),  # the container's own: init, a child, a daemon
+        20: (1, 20), 21: (20, 20), 22: (21, 22),  # a command, its child, a daemon of it
+        30: (1, 30),
+    }  # fmt: skip
+    assert leftovers({*table, 99}, 10, table.get) == {20, 21, 30}
+    assert leftovers({10, 11, 12}, 10, table.get) == set()
 
 
 async def test_the_first_end_ends_all_and_a_server_that_is_gone_is_an_end():

@@ -14,10 +14,10 @@ from typing import Self
 from knarr.node.console import ConsoleSocket, set_size
 from knarr.node.exits import ExitRecords, Process, start_time_of
 from knarr.node.runc import Begin, Runc
+from knarr.node.sessions.leftovers import parent_and_session
 from knarr.node.sessions.pipes import PipeReader, PipeWriter
 
 _HANGUP_S = 2.0
-_SESSION_FIELD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,8 @@ class Command:
         """Signal every process of the command's session; daemons have left it on purpose."""
         leader = self._started().pid
         for pid in self._processes():
-            if session_of(pid) == leader:
+            found = parent_and_session(pid)
+            if found is not None and found[1] == leader:
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
@@ -186,15 +187,6 @@ class Command:
         if self._terminal >= 0:
             os.close(self._terminal)
             self._terminal = -1
-
-
-def session_of(pid: int) -> int:
-    """The session's leader's pid; 0 when the process is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(stat.rpartition(")")[2].split()[_SESSION_FIELD])
 
 
 def _nothing(stack: ExitStack) -> int:
