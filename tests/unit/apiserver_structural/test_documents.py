@@ -369,3 +369,19 @@ def test_a_version_without_a_schema_keeps_everything():
     assert version.admit(document) == (document, [], ())
     assert not version.has_status
     assert version.scale is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.5, "1.5 is of the type float64"),
+        (1 << 63, "9.223372036854776e+18 is of the type float64"),
+        ("x", "x is of the type string"),
+        (True, "true is of the type bool"),
+        ([1, "a"], "[1 a] is of the type []interface {}"),
+        ({"b": None, "a": 2}, "map[a:2 b:<nil>] is of the type map[string]interface {}"),
+    ],
+)
+def test_replicas_of_another_type_are_told_in_gos_words(value, text):
+    found = CrdVersion(VERSION).scale.errors({"spec": {"replicas": value}})
+    assert text_of(found[0]).endswith(f".spec.replicas accessor error: {text}, expected int64")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from knarr.apiserver.structural.schema import Schema
-from knarr.apiserver.structural.texts import invalid, number
+from knarr.apiserver.structural.texts import fits_int64, invalid, number
 from knarr.meta.fielderrors import FieldError
 
 _MAX_REPLICAS: Final = (1 << 31) - 1
@@ -41,9 +41,9 @@ def _go_type(value: Any) -> str:
     match value:
         case bool():
             return "bool"
-        case int():
+        case int() if fits_int64(value):
             return "int64"
-        case float():
+        case int() | float():
             return "float64"
         case str():
             return "string"
@@ -60,7 +60,7 @@ def _go_text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return number(value)
+            return number(value if isinstance(value, int) and fits_int64(value) else float(value))
         case list():
             return f"[{' '.join(map(_go_text, value))}]"
         case dict():
@@ -143,7 +143,7 @@ def _integer(document: Mapping[str, Any], path: str) -> int:
     value = read(document, path)
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or not fits_int64(value):
         raise TypeError(_accessor(path, value, "int64"))
     return value
 

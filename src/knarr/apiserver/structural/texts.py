@@ -47,6 +47,11 @@ def _escaped(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def fits_int64(value: int) -> bool:
+    """Whether Go reads a number as an integer; larger ones become floats."""
+    return -(1 << 63) <= value < 1 << 63
+
+
 def number(value: float) -> str:
     """A number as Go's ``%v`` writes it."""
     if isinstance(value, int):

@@ -12,6 +12,7 @@ from knarr.apiserver.structural.formats import has_format
 from knarr.apiserver.structural.schema import Schema
 from knarr.apiserver.structural.texts import (
     child,
+    fits_int64,
     invalid,
     not_supported,
     number,
@@ -23,7 +24,6 @@ from knarr.apiserver.structural.texts import (
 )
 from knarr.meta.fielderrors import FieldError
 
-_INT64: Final = range(-(1 << 63), 1 << 63)
 _MAX_WHOLE: Final = (1 << 53) - 1
 """Beyond this a number with a fraction is no integer even when the fraction is zero."""
 
@@ -254,7 +254,7 @@ _TYPES: Final = {
 
 def type_of(value: Any) -> str:
     """The JSON type of a value; integers beyond 64 bits are numbers."""
-    if type(value) is int and value not in _INT64:
+    if type(value) is int and not fits_int64(value):
         return "number"
     return _TYPES.get(type(value), "object")
 
