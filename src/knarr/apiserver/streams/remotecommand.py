@@ -118,9 +118,11 @@ def pieces(data: bytes) -> Iterator[bytes]:
 async def over_websocket(messages: Messages, protocol: str, node: NodeStream) -> None:
     """Run a session with a client on a WebSocket."""
     client = WebSocketClient(messages, protocol)
-    # Kubernetes' own server begins with an empty message: some clients take it as the start.
+    # Kubernetes' own server begins with an empty message: some clients take it as the start. kubectl, the
+    # only one that knows v5, complains when it comes before its streams are set up.
     try:
-        await client.send(channels.STDOUT, b"")
+        if protocol != V5:
+            await client.send(channels.STDOUT, b"")
     except PeerGone:
         return
     await first_of(partial(relay, client, node), partial(keep_alive, messages))
