@@ -374,7 +374,9 @@ def test_diff_and_replace(teller: Teller) -> None:
     changed = manifest.replace("b}", "c}")
     teller.tell([("apply -f -", "configmap/m created"), ("apply -f -", "unchanged")], manifest)
     teller.tell([("!diff -f -", r"-  a: b.*\+  a: c")], changed)
-    teller.tell([("replace -f -", "replaced"), ("apply -f -", "configured"), ("diff -f -", "^$")], changed)
+    teller.tell(
+        [("replace -f -", "replaced"), ("apply -f -", "configured"), ("diff -f -", "^$")], changed
+    )
     teller.tell([("apply --server-side --force-conflicts -f -", "serverside-applied")], manifest)
     teller.tell([("replace --force -f -", "replaced")], changed)
     teller.tell([("delete -f -", "deleted")], changed)

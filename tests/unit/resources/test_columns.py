@@ -304,8 +304,6 @@ BUILTIN_COLUMNS = {
     "clusterroles": "Created_At",
     "rolebindings": "Role Age Users! Groups! ServiceAccounts!",
     "clusterrolebindings": "Role Age Users! Groups! ServiceAccounts!",
-    "mutatingwebhookconfigurations": "Webhooks Age",
-    "validatingwebhookconfigurations": "Webhooks Age",
 }
 
 

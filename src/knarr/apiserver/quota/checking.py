@@ -40,7 +40,9 @@ class QuotaChecker:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._quotas = NamespaceObjects(store, RESOURCE_QUOTA)
-        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(model) for name, model in _MODELS.items()}
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
+            name: msgspec.json.Decoder(model) for name, model in _MODELS.items()
+        }
 
     def check(self, served: Served, subject: Any, old: Any | None) -> None:
         """Count an object in.
