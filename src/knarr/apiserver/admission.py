@@ -223,13 +223,7 @@ class Admissions:
         kind = case.served.kind
         found: tuple[FieldError, ...] = ()
         if not case.subresource:
-            if kind.default is not None and kind.webhook:
-                subject = kind.default(subject, case.admission)
-            if not kind.builtin:
-                _refuse_invalid(case.served, subject, metadata_errors(subject.metadata))
-            for allocator in self._allocators.get(case.served.collection, ()):
-                subject, more = allocator.allocate(subject, case.old)
-                found += more
+            subject, found = self._completed(case, subject)
         if kind.validate is not None:
             found = (*found, *kind.validate(subject, case.admission))
         errors = [error for error in found if error.level == "error"]
@@ -244,6 +238,22 @@ class Admissions:
         if self._quota is not None and not case.subresource:
             self._quota.check(case.served, subject, case.old)
         return subject, [format_field_errors([each]) for each in found if each.level == "warning"]
+
+    def _completed(self, case: Case, subject: Any) -> tuple[Any, tuple[FieldError, ...]]:
+        """The object with what the server adds, and what is wrong with what it asks for."""
+        kind = case.served.kind
+        if kind.default is not None and kind.webhook:
+            subject = kind.default(subject, case.admission)
+        if not kind.builtin:
+            errors = metadata_errors(subject.metadata, builtin=False)
+            _refuse_invalid(case.served, subject, errors)
+        if kind.prepare is not None:
+            subject = kind.prepare(subject, case.admission)
+        found: tuple[FieldError, ...] = ()
+        for allocator in self._allocators.get(case.served.collection, ()):
+            subject, more = allocator.allocate(subject, case.old)
+            found += more
+        return subject, found
 
     def check_namespace(self, served: Served, namespace: str, name: str) -> None:
         """New objects need a namespace that exists and stays.

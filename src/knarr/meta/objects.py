@@ -39,10 +39,10 @@ class Struct(
 class OwnerReference(Struct, frozen=True, kw_only=True):
     """``metav1.OwnerReference``; the garbage collector matches by ``uid``."""
 
-    api_version: str
-    kind: str
-    name: str
-    uid: str
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
     controller: bool | None = None
     block_owner_deletion: bool | None = None
 

@@ -5,11 +5,12 @@ import re
 from knarr.meta.names import dns1123_subdomain_problems
 
 _NAME_PART = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_NAME_PART_TEXT = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+_PART_TEXT = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
     "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
     "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_NAME_PART_TEXT = f"name part {_PART_TEXT}"
 _LABEL_VALUE_TEXT = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
     "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
@@ -22,8 +23,8 @@ def qualified_name_problems(key: str) -> list[str]:
     prefix, slash, name = key.rpartition("/")
     if "/" in prefix:
         return [
-            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an "
-            "optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            f"a qualified name {_PART_TEXT} with an optional DNS subdomain prefix and '/' "
+            "(e.g. 'example.com/MyName')"
         ]
     problems = []
     if slash and not prefix:

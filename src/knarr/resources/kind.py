@@ -118,6 +118,7 @@ class Kind(Generic[T]):
         durable: acknowledged after the fsync. False for runtime state (Pods, Events, Endpoints).
         columns: of ``kubectl get``; the API server puts Name first when ``named`` holds and, when
             ``age`` holds, Age last.
+        prepare: pure; what the server adds after defaulting: nobody who writes owns it in managedFields.
         default, validate: pure; ``validate`` returns field errors and warnings.
         stored_as: when the objects are stored as another kind.
         definition_labels: of the CustomResourceDefinition that stands for a custom kind.
@@ -144,6 +145,7 @@ class Kind(Generic[T]):
     age: bool = True
     named: bool = True
     default: Callable[[T, Admission], T] | None = None
+    prepare: Callable[[T, Admission], T] | None = None
     validate: Callable[[T, Admission], tuple[FieldError, ...]] | None = None
     stored_as: StoredAs | None = None
     definition_labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,16 +1,18 @@
 """Rules for object metadata (``apimachinery/pkg/api/validation``, ``util/validation``)."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from knarr.meta.fielderrors import FieldError
 from knarr.meta.names import dns1123_subdomain_problems
-from knarr.meta.objects import ObjectMeta
+from knarr.meta.objects import ObjectMeta, OwnerReference
 from knarr.meta.qualified import label_value_problems, qualified_name_problems
 from knarr.resources.fielderrors import invalid, required, too_long
 
 NameRule = Callable[[str], list[str]]
 
+_FINALIZERS = "metadata.finalizers"
+_OWNERS = "metadata.ownerReferences"
+_STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 
 
@@ -36,9 +38,18 @@ def annotation_errors(annotations: Mapping[str, str] | None, path: str) -> list[
 
 
 def metadata_errors(
-    metadata: ObjectMeta, name_rule: NameRule = dns1123_subdomain_problems
+    metadata: ObjectMeta,
+    name_rule: NameRule = dns1123_subdomain_problems,
+    *,
+    builtin: bool = True,
 ) -> list[FieldError]:
-    """What is wrong with an object's metadata, in Kubernetes' words; paths begin with ``metadata``."""
+    """What is wrong with an object's metadata, in Kubernetes' words; paths begin with ``metadata``.
+
+    Args:
+        metadata: of the object.
+        name_rule: for its name.
+        builtin: of one of Kubernetes' own kinds, whose finalizers must be qualified.
+    """
     errors = []
     if not metadata.name and not metadata.generate_name:
         errors.append(required("metadata.name", "name or generateName is required"))
@@ -54,38 +65,51 @@ def metadata_errors(
         ]
     errors += label_errors(metadata.labels, "metadata.labels")
     errors += annotation_errors(metadata.annotations, "metadata.annotations")
-    errors += _owner_errors(metadata)
-    errors += [
-        invalid(f"metadata.finalizers[{index}]", name, text)
-        for index, name in enumerate(metadata.finalizers or ())
+    errors += _owner_errors(metadata.owner_references or ())
+    return errors + _finalizer_errors(metadata.finalizers or (), builtin=builtin)
+
+
+def _finalizer_errors(finalizers: tuple[str, ...], *, builtin: bool) -> list[FieldError]:
+    errors = [
+        invalid(_FINALIZERS, name, text)
+        for name in finalizers
         for text in qualified_name_problems(name)
     ]
+    if {"orphan", "foregroundDeletion"} <= set(finalizers):
+        text = "finalizer orphan and foregroundDeletion cannot be both set"
+        errors.append(invalid(_FINALIZERS, finalizers, text))
+    if builtin and not errors:
+        text = "name is neither a standard finalizer name nor is it fully qualified"
+        errors += [
+            invalid(f"{_FINALIZERS}[{index}]", name, text)
+            for index, name in enumerate(finalizers)
+            if "/" not in name and name not in _STANDARD_FINALIZERS
+        ]
     return errors
 
 
-def _owner_errors(metadata: ObjectMeta) -> list[FieldError]:
+def _owner_errors(owners: tuple[OwnerReference, ...]) -> list[FieldError]:
     errors = []
-    for index, owner in enumerate(metadata.owner_references or ()):
-        path = f"metadata.ownerReferences[{index}]"
-        fields: dict[str, Any] = {
-            "apiVersion": owner.api_version,
-            "kind": owner.kind,
-            "name": owner.name,
-            "uid": owner.uid,
-        }
+    for owner in owners:
+        group, slash, version = owner.api_version.partition("/")
+        if not (version if slash else group) or "/" in version:
+            text = "version must not be empty"
+            errors.append(invalid(f"{_OWNERS}.apiVersion", owner.api_version, text))
+        fields = {"kind": owner.kind, "name": owner.name, "uid": owner.uid}
         errors += [
-            invalid(f"{path}.{name}", value, "must not be empty")
+            invalid(f"{_OWNERS}.{name}", value, "must not be empty")
             for name, value in fields.items()
             if not value
         ]
-    controllers = [owner for owner in metadata.owner_references or () if owner.controller]
+        if (owner.api_version, owner.kind) == ("v1", "Event"):
+            text = "/v1, Kind=Event is disallowed from being an owner"
+            errors.append(invalid(_OWNERS, owner, text))
+    controllers = [owner for owner in owners if owner.controller]
     if len(controllers) > 1:
-        names = ", ".join(f"{owner.kind}/{owner.name}" for owner in controllers)
-        errors.append(
-            invalid(
-                "metadata.ownerReferences",
-                names,
-                "Only one reference can have Controller set to true",
-            )
+        first, second = (f"{owner.kind}/{owner.name}" for owner in controllers[:2])
+        text = (
+            'Only one reference can have Controller set to true. Found "true" in references for '
+            f"{first} and {second}"
         )
+        errors.append(invalid(_OWNERS, owners, text))
     return errors

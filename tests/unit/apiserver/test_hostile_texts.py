@@ -118,7 +118,7 @@ async def test_answers_do_not_repeat_everything(api):
     answer = await api.post(CONFIG_MAPS, config_map(name + "!"))
     assert answer.status == 422
     assert len(answer.response.body) < 100_000
-    many = config_map("a", finalizers=["?"] * 5_000)
+    many = config_map("a", finalizers=[f"?{n}" for n in range(5_000)])
     answer = await api.post(CONFIG_MAPS, many)
     assert answer.status == 422
     assert len(answer.json["details"]["causes"]) == 100

@@ -62,8 +62,6 @@ def test_pod() -> None:
         "spec": {
             **SPEC_DEFAULTS,
             "enableServiceLinks": True,
-            "serviceAccount": "default",
-            "serviceAccountName": "default",
             "containers": [
                 {
                     **CONTAINER_DEFAULTS,
@@ -205,10 +203,7 @@ def test_service() -> None:
         "spec": {
             "type": "ClusterIP",
             "clusterIP": "None",
-            "clusterIPs": ["None"],
             "sessionAffinity": "None",
-            "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack",
             "internalTrafficPolicy": "Cluster",
             "ports": [
                 {"port": 80, "protocol": "TCP", "targetPort": 80},
@@ -239,7 +234,7 @@ def test_secret() -> None:
 def test_namespace() -> None:
     assert defaulted(NAMESPACE, {"metadata": {"name": "n", "labels": {"a": "b"}}}) == {
         "metadata": {"name": "n", "labels": {"a": "b", "kubernetes.io/metadata.name": "n"}},
-        "spec": {"finalizers": ["kubernetes"]},
+        "spec": {},
         "status": {"phase": "Active"},
     }
     terminating = {
@@ -249,3 +244,19 @@ def test_namespace() -> None:
     }
     old = decode(NAMESPACE, terminating)
     assert defaulted(NAMESPACE, terminating, admission(old)) == terminating
+
+
+def prepared(kind, document):
+    return kind.prepare(decode(kind, document), admission())
+
+
+def test_what_the_server_adds_is_nobodys() -> None:
+    pod = prepared(POD, {"spec": {"tolerations": [{"key": "node.kubernetes.io/not-ready"}]}})
+    keys = [each.key.rpartition("/")[2] for each in pod.spec.tolerations]
+    assert keys == ["not-ready", "unreachable"]
+    assert pod.spec.tolerations[1].toleration_seconds == 300
+    everything = {"spec": {"tolerations": [{"operator": "Exists"}]}}
+    assert len(prepared(POD, everything).spec.tolerations) == 1
+    service = prepared(SERVICE, {"spec": {"type": "ClusterIP", "clusterIP": "None"}})
+    assert (service.spec.cluster_ips, service.spec.ip_families) == (("None",), ("IPv4",))
+    assert prepared(NAMESPACE, {}).spec.finalizers == ("kubernetes",)

@@ -364,11 +364,11 @@ def test_knative_configuration_is_guarded() -> None:
         ({"labels": {"a b": "c"}}, "metadata.labels"),
         ({"labels": {"a": "c d"}}, "metadata.labels"),
         ({"annotations": {"x/y/z": ""}}, "metadata.annotations"),
-        ({"finalizers": ["a b"]}, "metadata.finalizers[0]"),
+        ({"finalizers": ["a b"]}, "metadata.finalizers"),
         ({"generateName": "A-"}, "metadata.generateName"),
         (
             {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "", "uid": "u"}]},
-            "metadata.ownerReferences[0].name",
+            "metadata.ownerReferences.name",
         ),
         (
             {

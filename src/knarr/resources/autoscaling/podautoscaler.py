@@ -8,11 +8,11 @@ from knarr.meta.conditions import ConditionSet
 from knarr.meta.fielderrors import FieldError, at, invalid_value, missing
 from knarr.meta.names import dns1123_label_problems
 from knarr.meta.objects import Resource, Struct
+from knarr.meta.qualified import qualified_name_problems
 from knarr.resources.columns import READY, REASON, text
 from knarr.resources.config.autoscaler import HPA_CLASS, KPA_CLASS
 from knarr.resources.kind import Admission, Column, Kind
 from knarr.resources.knative import Status
-from knarr.resources.metadata import qualified_name_problems
 from knarr.resources.serving.autoscaling_annotations import CLASS, METRIC
 from knarr.resources.serving.configs import WEBHOOK, configs_of
 from knarr.resources.serving.metadata import object_errors

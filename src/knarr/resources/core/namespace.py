@@ -34,7 +34,7 @@ class Namespace(Resource, frozen=True, kw_only=True):
 
 
 def default_namespace(namespace: Namespace, admission: Admission) -> Namespace:
-    """The name as a label; a new Namespace is Active and held by Kubernetes' finalizer."""
+    """The name as a label; a new Namespace is Active."""
     metadata = namespace.metadata
     if metadata.name:
         labels = {**(metadata.labels or {}), NAME_LABEL: metadata.name}
@@ -42,11 +42,16 @@ def default_namespace(namespace: Namespace, admission: Admission) -> Namespace:
     spec = namespace.spec or NamespaceSpec()
     status = namespace.status or NamespaceStatus()
     if admission.operation == "CREATE":
-        finalizers = spec.finalizers
-        if "kubernetes" not in finalizers:
-            spec = replace(spec, finalizers=(*finalizers, "kubernetes"))
         status = replace(status, phase="Active")
     return replace(namespace, metadata=metadata, spec=spec, status=status)
+
+
+def prepare_namespace(namespace: Namespace, admission: Admission) -> Namespace:
+    """A new Namespace is held by Kubernetes' finalizer."""
+    spec = namespace.spec or NamespaceSpec()
+    if admission.operation != "CREATE" or "kubernetes" in spec.finalizers:
+        return namespace
+    return replace(namespace, spec=replace(spec, finalizers=(*spec.finalizers, "kubernetes")))
 
 
 def validate_namespace(namespace: Namespace, admission: Admission) -> tuple[FieldError, ...]:
@@ -68,6 +73,7 @@ NAMESPACE: Kind[Namespace] = Kind(
     model=Namespace,
     columns=(Column("Status", "string", text("status", "phase")),),
     default=default_namespace,
+    prepare=prepare_namespace,
     validate=validate_namespace,
     selectable={"status.phase": lambda doc: get(doc, "status", "phase") or ""},
 )

@@ -10,10 +10,12 @@ from knarr.resources.core.container import ContainerStatus
 from knarr.resources.core.pod_columns import POD_COLUMNS
 from knarr.resources.core.pod_defaults import default_running_spec, qos_class
 from knarr.resources.core.pod_validation import pod_spec_errors, pod_update_errors
-from knarr.resources.core.podspec import PodSpec
+from knarr.resources.core.podspec import PodSpec, Toleration
 from knarr.resources.core.references import Condition
 from knarr.resources.kind import Admission, Kind
 from knarr.resources.metadata import metadata_errors
+
+_AWAY_SECONDS = 300
 
 
 class PodIp(Struct, frozen=True, kw_only=True):
@@ -58,6 +60,19 @@ def default_pod(pod: Pod, admission: Admission) -> Pod:
     return replace(pod, spec=spec, status=status)
 
 
+def prepare_pod(pod: Pod, admission: Admission) -> Pod:
+    """A new Pod tolerates a node that is away for five minutes, as in every cluster."""
+    if admission.operation != "CREATE" or pod.spec is None:
+        return pod
+    given = pod.spec.tolerations
+    missing = [
+        Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=_AWAY_SECONDS)
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+        if not any(each.key in ("", key) and each.effect in ("", "NoExecute") for each in given)
+    ]
+    return replace(pod, spec=replace(pod.spec, tolerations=(*given, *missing)))
+
+
 def validate_pod(pod: Pod, admission: Admission) -> tuple[FieldError, ...]:
     """Kubernetes' rules; a Pod that exists hardly changes."""
     if admission.subresource:
@@ -82,6 +97,7 @@ POD: Kind[Pod] = Kind(
     columns=POD_COLUMNS,
     age=False,
     default=default_pod,
+    prepare=prepare_pod,
     validate=validate_pod,
     selectable={
         "spec.nodeName": lambda doc: get(doc, "spec", "nodeName") or "",

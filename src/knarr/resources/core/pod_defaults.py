@@ -225,15 +225,12 @@ def default_pod_spec(spec: PodSpec) -> PodSpec:
 
 
 def default_running_spec(spec: PodSpec) -> PodSpec:
-    """What a Pod gets beyond its template: requests from limits, the account, service links."""
+    """What a Pod gets beyond its template: requests from limits, service links."""
     spec = default_pod_spec(spec)
-    account = spec.service_account_name or "default"
     return replace(
         spec,
         containers=tuple(_with_requests(item) for item in spec.containers),
         init_containers=tuple(_with_requests(item) for item in spec.init_containers),
-        service_account_name=account,
-        service_account=account,
         enable_service_links=(
             True if spec.enable_service_links is None else spec.enable_service_links
         ),

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from knarr.meta.fielderrors import FieldError, at
+from knarr.meta.qualified import qualified_name_problems
 from knarr.meta.selectors import LabelSelector as ParsedSelector
 from knarr.meta.selectors import Operator, Requirement
 from knarr.resources.core.references import LabelSelector
 from knarr.resources.fielderrors import forbidden, invalid, required
-from knarr.resources.metadata import label_errors, qualified_name_problems
+from knarr.resources.metadata import label_errors
 
 _OPERATORS: Mapping[str, Operator] = {
     "In": "in",

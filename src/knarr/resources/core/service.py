@@ -127,14 +127,7 @@ def default_service(service: Service, admission: Admission) -> Service:
         ports=tuple(_default_port(port, kind, spec.cluster_ip) for port in spec.ports),
     )
     if kind != "ExternalName":
-        addresses = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
-        spec = replace(
-            spec,
-            cluster_ips=addresses,
-            ip_families=spec.ip_families or ("IPv4",),
-            ip_family_policy=spec.ip_family_policy or "SingleStack",
-            internal_traffic_policy=spec.internal_traffic_policy or "Cluster",
-        )
+        spec = replace(spec, internal_traffic_policy=spec.internal_traffic_policy or "Cluster")
     if needs_node_ports(spec):
         balanced = kind == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None
         spec = replace(
@@ -148,6 +141,20 @@ def default_service(service: Service, admission: Admission) -> Service:
     if status.load_balancer is None:
         status = replace(status, load_balancer=LoadBalancerStatus())
     return replace(service, spec=spec, status=status)
+
+
+def prepare_service(service: Service, _: Admission) -> Service:
+    """The address as a list, and the address family."""
+    spec = service.spec
+    if spec is None or spec.type == "ExternalName":
+        return service
+    spec = replace(
+        spec,
+        cluster_ips=spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ()),
+        ip_families=spec.ip_families or ("IPv4",),
+        ip_family_policy=spec.ip_family_policy or "SingleStack",
+    )
+    return replace(service, spec=spec)
 
 
 def _default_affinity(spec: ServiceSpec) -> SessionAffinityConfig | None:
@@ -392,6 +399,7 @@ SERVICE: Kind[Service] = Kind(
     age=False,
     columns=SERVICE_COLUMNS,
     default=default_service,
+    prepare=prepare_service,
     validate=validate_service,
     selectable={
         "spec.clusterIP": lambda doc: get(doc, "spec", "clusterIP") or "",

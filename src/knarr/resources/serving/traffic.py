@@ -16,7 +16,7 @@ from knarr.meta.fielderrors import (
 )
 from knarr.meta.names import dns1035_label_problems
 from knarr.meta.objects import Struct
-from knarr.resources.metadata import qualified_name_problems
+from knarr.meta.qualified import qualified_name_problems
 from knarr.resources.serving.metadata import listed
 
 
