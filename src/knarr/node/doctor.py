@@ -13,6 +13,7 @@ import msgspec
 from knarr.meta.objects import Key
 from knarr.node import programs
 from knarr.node.cgroups import detect_cgroups
+from knarr.node.firewall import FirewallRules
 from knarr.node.routing.table import RouteTable, TableSettings
 from knarr.node.routing.targets import PortRoute, Target
 from knarr.node.runc import judge_version
@@ -54,7 +55,7 @@ def examine(
         lambda: _check_runtime(runtime),
         lambda: _check_runtime_fixes(runtime),
         _check_nft,
-        _check_nat,
+        _check_service_routing,
         _check_cgroups,
         _check_user_namespaces,
         _check_filesystems,
@@ -114,19 +115,29 @@ def _check_runtime_fixes(runtime: str) -> Finding:
 
 
 def _check_nft() -> Finding:
-    output = programs.run_blocking(("nft", "list", "tables"), timeout_s=10)
-    detail = "nft works" if output.code == 0 else output.stderr.decode(errors="replace").strip()
+    network = ipaddress.IPv4Network("192.0.2.0/24")
+    problem = _refusal(FirewallRules("knarr-doctor", "knarr-doctor", network, "192.0.2.1").text())
     return Finding(
         name="nftables",
-        ok=output.code == 0,
-        detail=detail,
+        ok=not problem,
+        detail=problem or "nft works",
         fatal=True,
         remedy="apt-get install --yes nftables",
     )
 
 
-def _check_nat() -> Finding:
-    """A transaction that uses all that cluster IPs need; it is checked by the kernel and not carried out."""
+def _refusal(rules: str) -> str:
+    """What nft or the kernel has against rules, which are checked and not carried out; empty for nothing."""
+    argv = ("nft", "--check", "--file", "-")
+    output = programs.run_blocking(argv, data=rules.encode(), timeout_s=10)
+    if output.code == 0:
+        return ""
+    said = output.stderr.decode(errors="replace").strip().splitlines()
+    return said[0] if said else f"nft ended with {output.code}"
+
+
+def _check_service_routing() -> Finding:
+    """A transaction that uses all that cluster IPs need."""
     settings = TableSettings(
         table="knarr-doctor",
         link_prefix="knarr-doctor",
@@ -137,15 +148,13 @@ def _check_nat() -> Finding:
     targets = (Target("192.0.2.2", 80), Target("192.0.2.3", 80))
     route = PortRoute(Key("a", "b"), "", "tcp", "192.0.2.9", 80, 30000, 10, targets)
     table.change({Key("a", "b"): (route, replace(route, name="c", port=81, affinity_s=0))})
-    argv = ("nft", "--check", "--file", "-")
-    output = programs.run_blocking(argv, data=table.full().encode(), timeout_s=10)
-    said = output.stderr.decode(errors="replace").strip().splitlines()
+    problem = _refusal(table.full())
     return Finding(
-        name="nftables-nat",
-        ok=output.code == 0,
-        detail="the kernel can translate addresses"
-        if output.code == 0
-        else f"cluster IPs and node ports do not work: {said[0] if said else 'nft failed'}",
+        name="nftables-services",
+        ok=not problem,
+        detail=f"cluster IPs and node ports do not work: {problem}"
+        if problem
+        else "the kernel can send connections on to Pods",
         remedy="modprobe -a nft_chain_nat nft_fib_ipv4 nft_numgen nft_reject_ipv4  "
         "# or boot a kernel with CONFIG_NFT_NAT, _FIB_IPV4, _NUMGEN and _REJECT",
     )

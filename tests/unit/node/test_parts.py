@@ -41,7 +41,7 @@ from knarr.node.names import Answer
 from knarr.node.namespaces import id_base
 from knarr.node.network import link_name, parse_network
 from knarr.node.nodefiles import hosts_file, resolv_conf
-from knarr.node.programs import ProgramError, run, run_attached, run_blocking
+from knarr.node.programs import Output, ProgramError, run, run_attached, run_blocking
 from knarr.node.quickprobe import wait_for_port
 from knarr.node.registration import capacity_of, node_status
 from knarr.node.threads import in_thread
@@ -93,6 +93,26 @@ def test_the_firewall_lets_pods_reach_only_the_gateways_ports():
     assert "fib saddr . iif oif missing drop" in text
     assert "169.254.0.0/16 drop" in text
     assert "masquerade" in text
+
+
+def test_a_kernel_that_cannot_translate_addresses_is_told_of(monkeypatch, tmp_path):
+    def run(argv, *, data=b"", timeout_s=0):
+        refused = argv[:2] == ("nft", "--check") and b"numgen" in data
+        return (
+            Output(1, b"", b"/dev/stdin:9: Error: Could not process rule\n...")
+            if refused
+            else Output(0, b"", b"")
+        )
+
+    monkeypatch.setattr("knarr.node.programs.run_blocking", run)
+    findings = {finding.name: finding for finding in examine(tmp_path)}
+    assert findings["nftables"].ok
+    services = findings["nftables-services"]
+    assert (services.ok, services.fatal) == (False, False)
+    assert (
+        "cluster IPs and node ports do not work: /dev/stdin:9: Error: Could not" in services.detail
+    )
+    assert "CONFIG_NFT_NAT" in services.remedy
 
 
 def test_files_for_names():
