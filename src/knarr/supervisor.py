@@ -11,6 +11,7 @@ and leaves the last lines of its log in ``run/failure``.
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 STOP_DEADLINE_S = 45.0
 MAX_LOG_BYTES = 10 * 1024 * 1024
 LOG_CHECK_S = 30.0
+MAX_EXITS = 8192
 _PR_SET_CHILD_SUBREAPER = 36
 _FAILURE_TAIL_BYTES = 4096
 
@@ -76,6 +78,24 @@ def _stat_fields(pid: int) -> list[str]:
     return stat.rpartition(")")[2].split()
 
 
+def _allow_descriptors() -> None:
+    """As many open files as the machine permits: each connection, watch and session takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def forget_oldest(directory: Path, keep: int) -> int:
+    """Remove all but the newest files; how many there are then.
+
+    Most records are of processes that nobody asks about, and a container's is read within seconds of its
+    agent's return.
+    """
+    files = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    for path in files[: max(0, len(files) - keep)]:
+        path.unlink(missing_ok=True)
+    return min(len(files), keep)
+
+
 def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(text, encoding="ascii")
@@ -92,6 +112,7 @@ class Supervisor:
     stopping: bool = False
     deadline: float = 0.0
     log_check: float = 0.0
+    exits: int = 0
     environment: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> int:
@@ -100,6 +121,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         (self.root / "run" / "exits").mkdir(parents=True, exist_ok=True)
+        _allow_descriptors()
         failed = False
         while True:
             self._start_due()
@@ -163,7 +185,11 @@ class Supervisor:
                 failed = self._child_ended(child, status) or failed
 
     def _record_exit(self, pid: int, start: str, status: int) -> None:
-        _write_atomically(self.root / "run" / "exits" / f"{pid}-{start}", f"{status}\n")
+        exits = self.root / "run" / "exits"
+        _write_atomically(exits / f"{pid}-{start}", f"{status}\n")
+        self.exits += 1
+        if self.exits > MAX_EXITS:
+            self.exits = forget_oldest(exits, MAX_EXITS // 2)
 
     def _child_ended(self, child: Child, status: int) -> bool:
         code = os.waitstatus_to_exitcode(status)

@@ -335,7 +335,9 @@ def test_knatives_own_definitions_can_be_applied_and_change_nothing(server: Clus
     kubectl(server, "apply --server-side --force-conflicts -f -", UPSTREAM)
     service = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: s}\nspec: {template: {spec: {containers: [{image: nginx}]}}}\n"
     kubectl(server, "apply -f -", service)
-    strict = refused(server, "apply -f -", service.replace("image: nginx", "image: nginx, bogus: 1"))
+    strict = refused(
+        server, "apply -f -", service.replace("image: nginx", "image: nginx, bogus: 1")
+    )
     assert 'unknown field "spec.template.spec.containers[0].bogus"' in strict
     text = refused(server, "delete crd services.serving.knative.dev")
     assert "this kind is part of Knarr and always served" in text

@@ -41,7 +41,9 @@ def running(tmp_path: Path) -> Iterator[Instance]:
     require_root()
     data_dir = Path("/tmp/knarr-hooks")
     shutil.rmtree(data_dir, ignore_errors=True)
-    instance = start_instance(data_dir, tmp_path / "home", "10.214.0.0/16", "--service-cidr", "10.198.0.0/16")
+    instance = start_instance(
+        data_dir, tmp_path / "home", "10.214.0.0/16", "--service-cidr", "10.198.0.0/16"
+    )
     try:
         yield instance
     finally:

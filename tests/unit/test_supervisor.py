@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from knarr.supervisor import Child, is_running, restart_delay_s, start_time_of
+from knarr.supervisor import Child, forget_oldest, is_running, restart_delay_s, start_time_of
 
 
 @pytest.mark.parametrize(("failures", "delay"), [(0, 0.0), (1, 0.1), (2, 0.2), (5, 1.6), (50, 5.0)])
@@ -45,3 +45,13 @@ def test_a_zombie_does_not_run() -> None:
     assert not is_running(process.pid, start)
     process.wait()
     assert not is_running(process.pid, start)
+
+
+def test_exit_records_are_bounded(tmp_path):
+    for index in range(10):
+        path = tmp_path / f"{index}-1"
+        path.write_text("0\n")
+        os.utime(path, ns=(index, index))
+    assert forget_oldest(tmp_path, 4) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["6-1", "7-1", "8-1", "9-1"]
+    assert forget_oldest(tmp_path, 4) == 4

@@ -237,7 +237,7 @@ class Admissions:
             self._guard.check(case.served, subject, case.request, case.old)
         if self._quota is not None and not case.subresource:
             self._quota.check(case.served, subject, case.old)
-        return subject, [format_field_errors([each]) for each in found if each.level == "warning"]
+        return subject, [_warning(each) for each in found if each.level == "warning"]
 
     def _completed(self, case: Case, subject: Any) -> tuple[Any, tuple[FieldError, ...]]:
         """The object with what the server adds, and what is wrong with what it asks for."""
@@ -272,6 +272,10 @@ class Admissions:
                 f"unable to create new content in namespace {namespace} because it is being terminated",
                 [Cause(reason="NamespaceTerminating", message=message, field="metadata.namespace")],
             )
+
+
+def _warning(found: FieldError) -> str:
+    return format_field_errors([found]) if found.paths else found.message
 
 
 def _refuse_invalid(served: Served, subject: Any, errors: list[FieldError]) -> None:

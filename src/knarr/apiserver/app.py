@@ -17,7 +17,7 @@ from knarr.apiserver.definitions import Definitions
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.http import HttpServer, TlsListener, UnixListener
 from knarr.apiserver.inprocess import InProcessTransport
-from knarr.apiserver.kubernetesservice import ensure_kubernetes_service
+from knarr.apiserver.kubernetesservice import KubernetesService
 from knarr.apiserver.openapi import Schema
 from knarr.apiserver.pki import ensure_pki, write_kubeconfig
 from knarr.apiserver.podlogs import PodLogs
@@ -85,6 +85,7 @@ class ApiServer:
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._settings = settings
+        self._store = store
         self._clock = clock
         self._stack = AsyncExitStack()
         self.credentials = Credentials(store, clock, rng)
@@ -122,7 +123,6 @@ class ApiServer:
         await ensure_builtin_objects(self.transport)
         client = Client(self.transport)
         await ensure_default_access(client)
-        await ensure_kubernetes_service(client, settings.pod_api_endpoint)
         hosts = HostCheck((*LOCAL_HOSTS, settings.host, *settings.extra_hosts))
         context = pki.server_context()
         tls = [TlsListener(settings.host, settings.port, context, self.credentials, hosts)]
@@ -134,6 +134,8 @@ class ApiServer:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._webhooks)
             await stack.enter_async_context(self._definitions)
+            service = KubernetesService(self._store, client, settings.pod_api_endpoint)
+            await stack.enter_async_context(service)
             http = await stack.enter_async_context(HttpServer(self.handler, tls=tls, unix=unix))
             self.port = http.ports[0]
             write_kubeconfig(settings.kubeconfig, pki, host=settings.host, port=self.port)

@@ -49,9 +49,17 @@ SCALAR = Leaf(free=False)
 FREE = Leaf(free=True)
 
 
-def shape_of(model: type[msgspec.Struct]) -> StructShape:
-    """The shape of a model; recursive models share their nodes."""
-    return _struct_shape(model, {})
+Shapes = dict[type, StructShape]
+
+
+def shape_of(model: type[msgspec.Struct], known: Shapes | None = None) -> StructShape:
+    """The shape of a model.
+
+    Args:
+        model: of a document.
+        known: shapes of other models; those made here are added, so that models share their parts.
+    """
+    return _struct_shape(model, {} if known is None else known)
 
 
 def _struct_shape(model: type[msgspec.Struct], seen: dict[type, StructShape]) -> StructShape:

@@ -1,9 +1,14 @@
 """The Service ``kubernetes`` in ``default``, by which pods know this server, and where it leads."""
 
+import logging
+from types import TracebackType
+from typing import Self
+
 from msgspec.structs import replace
 
+from knarr.kits.tasks import TaskScope
 from knarr.kube.client import Client
-from knarr.meta.errors import NotFound
+from knarr.meta.errors import NotFound, StatusError
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.core.endpoints import (
     ENDPOINTS,
@@ -21,9 +26,65 @@ from knarr.resources.discovery.endpointslice import (
     EndpointSlice,
     SlicePort,
 )
+from knarr.store.store import Store
 
+_log = logging.getLogger(__name__)
 KUBERNETES = Key("default", "kubernetes")
 _HTTPS = "https"
+_CHECK_EVERY_S = 600.0
+
+
+class KubernetesService:
+    """Keeps the Service ``kubernetes``: who deletes it gets it back at once.
+
+    An async context manager; the Service exists when it is entered.
+
+    Args:
+        store: tells of deletions.
+        client: of the administrator.
+        endpoint: address and port; None when pods cannot reach this server.
+    """
+
+    def __init__(self, store: Store, client: Client, endpoint: tuple[str, int] | None) -> None:
+        self._store = store
+        self._client = client
+        self._endpoint = endpoint
+        self._scope = TaskScope()
+
+    async def __aenter__(self) -> Self:
+        """Make the Service.
+
+        Raises:
+            StatusError: the API refused.
+        """
+        await ensure_kubernetes_service(self._client, self._endpoint)
+        await self._scope.__aenter__()
+        self._scope.start(self._keep(), name="service kubernetes")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._scope.__aexit__(kind, error, trace)
+
+    async def _keep(self) -> None:
+        collection, (namespace, name) = SERVICE.qualified_plural, KUBERNETES
+        while True:
+            watcher = self._store.watch(collection, namespace=namespace, name=name)
+            try:
+                while True:
+                    if self._store.get(collection, KUBERNETES) is None:
+                        await ensure_kubernetes_service(self._client, self._endpoint)
+                    if await watcher.next_batch(_CHECK_EVERY_S) is None:
+                        break
+            except StatusError as error:
+                _log.warning("the Service kubernetes cannot be made again: %s", error)
+                return
+            finally:
+                self._store.unwatch(collection, watcher)
 
 
 async def ensure_kubernetes_service(client: Client, endpoint: tuple[str, int] | None) -> None:

@@ -55,9 +55,7 @@ class _Binding(Struct, frozen=True, kw_only=True):
 class Remover(Protocol):
     """Deletes one object as DELETE does."""
 
-    async def delete_one(
-        self, route: Route, options: DeleteOptions, request: ApiRequest
-    ) -> object:
+    async def delete_one(self, route: Route, options: DeleteOptions, request: ApiRequest) -> object:
         """The document that results, and whether it is gone."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from knarr.apiserver.codecs import ENCODER, Codec, Present, TypedCodec
-from knarr.apiserver.fieldcheck import Shape, shape_of
+from knarr.apiserver.fieldcheck import Shape, Shapes, shape_of
 from knarr.apiserver.structural import CrdVersion
 from knarr.meta.errors import (
     AlreadyExists,
@@ -161,7 +161,7 @@ class Served:
         return {"group": self.kind.group, "kind": self.kind.plural, "name": name}
 
 
-def serve(kind: Kind[Any]) -> Served:
+def serve(kind: Kind[Any], known: Shapes | None = None) -> Served:
     """A kind with a model, ready to be served."""
     fields = kind.model.__struct_fields__
     counts = "spec" in fields and not (kind.builtin and kind.plural in _WITHOUT_GENERATION)
@@ -171,7 +171,7 @@ def serve(kind: Kind[Any]) -> Served:
         kind=kind,
         collection=(stored.kind if stored is not None else kind).qualified_plural,
         codec=TypedCodec(kind),
-        shape=shape_of(kind.model),
+        shape=shape_of(kind.model, known),
         stores_status=kind.has_status and "status" in fields,
         counts_generation=counts,
         deprecation=_DEPRECATED.get((kind.group, kind.plural), ""),
@@ -186,7 +186,8 @@ class Registry:
     """
 
     def __init__(self, kinds: Iterable[Kind[Any]]) -> None:
-        self._fixed = tuple(serve(kind) for kind in kinds)
+        known: Shapes = {}
+        self._fixed = tuple(serve(kind, known) for kind in kinds)
         self._custom: dict[str, tuple[Served, ...]] = {}
         self._by_resource: dict[tuple[str, str, str], Served] = {}
         self.all: tuple[Served, ...] = ()

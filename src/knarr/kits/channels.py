@@ -1,7 +1,7 @@
 """Channel messages: one byte says which of a session's streams, the rest is its payload.
 
 Kubernetes' ``v5.channel.k8s.io`` and the protocol between server and node agent (``docs/protocol.md``) share
-this form. For a command 0 to 4 are standard input, output and error, the final status, and terminal sizes; for
+this form. For a command 0 to 4 are standard input, output and error, the final status, terminal sizes; for
 a forwarded port 0 goes to the Pod, 1 comes from it, 3 is an error's text. 255 carries the number of a channel
 that has ended.
 """

@@ -217,7 +217,7 @@ def status_body(error: StatusError) -> dict[str, Any]:
         "reason": error.reason,
         "code": error.code,
     }
-    if details or error.code in (403, 405):
+    if details or error.code in (403, 404, 405):
         body["details"] = details
     return body
 

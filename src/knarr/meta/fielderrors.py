@@ -102,7 +102,7 @@ def format_field_errors(errors: Iterable[FieldError]) -> str:
         merged.setdefault((error.level, error.message, error.details), set()).update(error.paths)
     lines: list[str] = []
     for (_, message, details), paths in sorted(merged.items(), key=lambda item: item[0][1:]):
-        text = f"{message}: {', '.join(sorted(paths))}" if paths else message
+        text = f"{message}: {', '.join(sorted(paths))}"
         lines.append(f"{text}\n{details}" if details else text)
     return "\n".join(lines)
 

@@ -49,8 +49,10 @@ class VolumeReconciler:
             return DONE
         phase = phase_of_volume(volume, self._claim_of(volume))
         status = volume.status or PersistentVolumeStatus()
-        if phase is not None and phase != status.phase and not (
-            status.phase == "Failed" and phase == "Released"
+        if (
+            phase is not None
+            and phase != status.phase
+            and not (status.phase == "Failed" and phase == "Released")
         ):
             moment = format_timestamp(self.clock.wall())
             status = PersistentVolumeStatus(phase=phase, last_phase_transition_time=moment)
