@@ -217,17 +217,17 @@ class _Reader:
 
     def _schema_or(self, kind: str, data: bytes, depth: int) -> Any:
         fields = list(_split(data))
-        schemas = [_bytes(value) for number, value in fields if number == 1]
+        first = [value for number, value in fields if number == 1]
         others = [value for number, value in fields if number == 2]
         if kind == "JSONSchemaPropsOrBool":
             if others:
                 return self.message(_SCHEMA, _bytes(others[0]), depth + 1)
-            return bool(fields and fields[0][1])
+            return bool(first and _signed(first[0]))
         if kind == "JSONSchemaPropsOrStringArray" and others:
             return [_text(value) for value in others]
         if others:
             return [self.message(_SCHEMA, _bytes(value), depth + 1) for value in others]
-        return self.message(_SCHEMA, schemas[0] if schemas else b"", depth + 1)
+        return self.message(_SCHEMA, _bytes(first[0]) if first else b"", depth + 1)
 
 
 def _worth_keeping(field: WireField, decoded: Any) -> bool:
