@@ -32,6 +32,10 @@ from knarr.store.records import Entry
 from knarr.store.store import Store
 
 _DEFAULT_GRACE_S = 30
+_PRESERVED = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to "
+    "remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 _IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 Propagation = Literal["", "Background", "Foreground", "Orphan"]
 
@@ -256,8 +260,10 @@ class Deleter:
     async def delete(self, route: Route, request: ApiRequest) -> ApiResponse:
         """DELETE on an object."""
         options = parse_options(self._bodies.document(request), request)
+        options, preserved = _default_policy(route.served, options)
         data, removed, warnings = await self.delete_one(route, options, request)
-        if not removed:
+        warnings = [*warnings, *preserved]
+        if not removed or route.served.collection == "pods":
             return written(route.served, data, warnings)
         kind = route.served.kind
         uid = route.served.decode(data).metadata.uid
@@ -330,6 +336,7 @@ class Deleter:
         """DELETE on a collection: the objects that match the selectors, one by one."""
         options = parse_options(self._bodies.document(request), request)
         served = route.served
+        options, _ = _default_policy(served, options)
         page = self._reader.select(route, request)
         deleted: list[bytes] = []
         for item in page.items:
@@ -344,6 +351,13 @@ class Deleter:
 def replace_route(route: Route, namespace: str, name: str) -> Route:
     """The route of one object of a collection."""
     return Route(route.served, namespace, name, "")
+
+
+def _default_policy(served: Served, options: DeleteOptions) -> tuple[DeleteOptions, list[str]]:
+    """What happens to dependents when nobody says: Jobs leave their Pods behind, and it is told."""
+    if options.propagation or served.collection != "jobs.batch":
+        return options, []
+    return dataclasses.replace(options, propagation="Orphan"), [_PRESERVED]
 
 
 def _options_document(options: DeleteOptions) -> dict[str, Any]:

@@ -213,7 +213,8 @@ class Client:
         )
         if msgspec.json.decode(body, type=_TypeMeta).kind == "Status":
             return None
-        return self.codec.decode(kind, body)
+        left = self.codec.decode(kind, body)
+        return None if kind.plural == "pods" and _gone(left) else left
 
     async def apply(
         self,
@@ -264,6 +265,12 @@ class Client:
             # Only content is defaulted here: annotations about users are the API server's to write.
             desired = msgspec.structs.replace(defaulted, metadata=desired.metadata)
         return plan_apply(self.codec.document(current), self.codec.document(desired), exact=exact)
+
+
+def _gone(pod: Resource) -> bool:
+    """Whether a Pod that a DELETE answered with is there no more: Pods are shown as they were."""
+    metadata = pod.metadata
+    return metadata.deletion_grace_period_seconds == 0 and not metadata.finalizers
 
 
 def _require_controller(kind: Kind[T], child: T, owner: Resource) -> None:

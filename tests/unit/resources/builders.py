@@ -38,6 +38,17 @@ def defaulted(
     return plain
 
 
+def completed(
+    kind: Kind[Any], document: Mapping[str, Any], given: Admission | None = None
+) -> dict[str, Any]:
+    """After defaulting, and with what the server adds."""
+    subject = decode(kind, defaulted(kind, document, given))
+    if kind.prepare is not None:
+        subject = kind.prepare(subject, given or admission())
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(subject))
+    return plain
+
+
 def found(
     kind: Kind[Any], document: Mapping[str, Any], given: Admission | None = None
 ) -> tuple[FieldError, ...]:
@@ -46,6 +57,8 @@ def found(
     subject = decode(kind, document)
     if kind.default is not None:
         subject = kind.default(subject, given)
+    if kind.prepare is not None:
+        subject = kind.prepare(subject, given)
     assert kind.validate is not None
     return kind.validate(subject, given)
 

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.resources.builders import admission, causes, decode, defaulted
+from tests.unit.resources.builders import admission, causes, completed, decode
 
 from knarr.resources.batch.cronjob import CRON_JOB
 from knarr.resources.batch.job import JOB
@@ -23,7 +23,7 @@ def job(**spec: Any) -> dict[str, Any]:
 
 
 def stored(**spec: Any) -> dict[str, Any]:
-    return defaulted(JOB, job(**spec))
+    return completed(JOB, job(**spec))
 
 
 def test_a_job_gets_its_selector_and_labels() -> None:
@@ -35,6 +35,7 @@ def test_a_job_gets_its_selector_and_labels() -> None:
         "backoffLimit": 6,
         "completionMode": "NonIndexed",
         "suspend": False,
+        "manualSelector": False,
         "podReplacementPolicy": "TerminatingOrFailed",
         "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}},
     }
@@ -46,7 +47,7 @@ def test_labels_of_the_template_are_kept() -> None:
     template = {"metadata": {"labels": {"app": "x"}}, **TEMPLATE}
     document = job(template=template)
     document["metadata"]["labels"] = {"own": "1"}
-    result = defaulted(JOB, document)
+    result = completed(JOB, document)
     assert result["spec"]["template"]["metadata"]["labels"] == {"app": "x", **LABELS}
     assert result["metadata"]["labels"] == {"own": "1"}
 
@@ -68,7 +69,7 @@ def test_counts(given: dict[str, Any], parallelism: int, completions: int | None
 def test_a_selector_by_hand_is_left_alone() -> None:
     template = {"metadata": {"labels": {"app": "x"}}, **TEMPLATE}
     given = job(manualSelector=True, selector={"matchLabels": {"app": "x"}}, template=template)
-    assert defaulted(JOB, given)["spec"]["selector"] == {"matchLabels": {"app": "x"}}
+    assert completed(JOB, given)["spec"]["selector"] == {"matchLabels": {"app": "x"}}
     assert causes(JOB, given) == []
     other = job(manualSelector=True, selector={"matchLabels": {"app": "y"}}, template=template)
     assert causes(JOB, other) == [
@@ -193,7 +194,7 @@ def cron_job(**spec: Any) -> dict[str, Any]:
 
 
 def test_a_cron_job_is_completed_and_its_jobs_are_not() -> None:
-    spec = defaulted(CRON_JOB, cron_job())["spec"]
+    spec = completed(CRON_JOB, cron_job())["spec"]
     job_spec = spec.pop("jobTemplate")["spec"]
     assert spec == {
         "schedule": "* * * * *",

@@ -82,7 +82,11 @@ def default_cron_job(subject: CronJob, admission: Admission) -> CronJob:
         suspend=bool(spec.suspend),
         successful_jobs_history_limit=3 if succeeded is None else succeeded,
         failed_jobs_history_limit=1 if failed is None else failed,
-        job_template=replace(template, spec=replace(job, template=default_template(job.template))),
+        job_template=replace(
+            template,
+            metadata=template.metadata or ObjectMeta(),
+            spec=replace(job, template=default_template(job.template)),
+        ),
     )
     status = subject.status
     if status is None and admission.operation == "CREATE":

@@ -13,6 +13,7 @@ from knarr.resources.batch.jobspec import (
     JobSpec,
     default_job,
     generated_labels,
+    prepare_job,
 )
 from knarr.resources.columns import get
 from knarr.resources.core.pod_validation import any_template_errors
@@ -170,6 +171,7 @@ JOB: Kind[Job] = Kind(
     age=False,
     columns=JOB_COLUMNS,
     default=default_job,
+    prepare=prepare_job,
     validate=validate_job,
     selectable={"status.successful": lambda doc: str(get(doc, "status", "succeeded") or 0)},
 )

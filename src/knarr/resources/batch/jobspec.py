@@ -79,7 +79,7 @@ def generated_labels(metadata: ObjectMeta) -> dict[str, str]:
 
 
 def default_job(job: Job, admission: Admission) -> Job:
-    """One completion, six retries, a selector of its own, and labels that lead to the Job."""
+    """One completion, six retries."""
     if admission.subresource:
         return job
     spec = job.spec or JobSpec()
@@ -92,15 +92,32 @@ def default_job(job: Job, admission: Admission) -> Job:
         template=default_template(spec.template),
         completion_mode=spec.completion_mode or "NonIndexed",
         suspend=bool(spec.suspend),
+        manual_selector=bool(spec.manual_selector),
         pod_replacement_policy=spec.pod_replacement_policy
         or ("TerminatingOrFailed" if spec.pod_failure_policy is None else "Failed"),
     )
-    if admission.operation == "CREATE" and not spec.manual_selector:
-        spec = _with_selector(job.metadata, spec)
+    return replace(job, metadata=_labelled(job.metadata, spec), spec=spec)
+
+
+def prepare_job(job: Job, admission: Admission) -> Job:
+    """A new Job has a selector of its own, and labels that lead from its Pods to it."""
+    spec = job.spec or JobSpec()
+    if admission.operation != "CREATE" or spec.manual_selector:
+        return job
     metadata = job.metadata
-    if not metadata.labels and spec.template is not None and spec.template.metadata is not None:
-        metadata = replace(metadata, labels=spec.template.metadata.labels)
+    copied = metadata.labels == _labelled(replace(metadata, labels=None), spec).labels
+    spec = _with_selector(metadata, spec)
+    if copied:
+        metadata = _labelled(replace(metadata, labels=None), spec)
     return replace(job, metadata=metadata, spec=spec)
+
+
+def _labelled(metadata: ObjectMeta, spec: JobSpec) -> ObjectMeta:
+    """Labels of the template where the Job has none."""
+    template = spec.template.metadata if spec.template is not None else None
+    if metadata.labels or template is None:
+        return metadata
+    return replace(metadata, labels=template.labels)
 
 
 def _with_selector(owner: ObjectMeta, spec: JobSpec) -> JobSpec:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from knarr.meta.objects import ObjectMeta
 from knarr.resources.core.container import (
     Container,
     EnvVar,
@@ -244,7 +245,8 @@ def _with_requests(container: Container) -> Container:
 def default_template(template: PodTemplateSpec | None) -> PodTemplateSpec:
     """The template of a Deployment or ReplicaSet."""
     found = template or PodTemplateSpec()
-    return replace(found, spec=default_pod_spec(found.spec or PodSpec()))
+    metadata = found.metadata or ObjectMeta()
+    return replace(found, metadata=metadata, spec=default_pod_spec(found.spec or PodSpec()))
 
 
 def qos_class(spec: PodSpec) -> str:
