@@ -32,6 +32,13 @@ from knarr.store.records import Entry
 from knarr.store.store import Store
 
 _DEFAULT_GRACE_S = 30
+# A DELETE of these answers with what was deleted.
+_SHOWN = frozenset(
+    {
+        "pods", "services", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes",
+        "resourcequotas", "podtemplates",
+    }
+)  # fmt: skip
 _PRESERVED = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to "
     "remove them or set propagationPolicy=Orphan to suppress this warning"
@@ -263,7 +270,7 @@ class Deleter:
         options, preserved = _default_policy(route.served, options)
         data, removed, warnings = await self.delete_one(route, options, request)
         warnings = [*warnings, *preserved]
-        if not removed or route.served.collection == "pods":
+        if not removed or route.served.collection in _SHOWN:
             return written(route.served, data, warnings)
         kind = route.served.kind
         uid = route.served.decode(data).metadata.uid

@@ -147,7 +147,8 @@ def check_finalizers(served: Served, new: ObjectMeta, old: ObjectMeta) -> Status
 def generation_of_update(served: Served, new: Any, old: Any) -> int:
     """The generation after an update: counts the changes of what was asked for.
 
-    Of Kubernetes' own kinds that is ``spec``; of custom kinds everything but metadata and status.
+    Of Kubernetes' own kinds that is ``spec``, of Deployments also the annotations; of custom kinds
+    everything but metadata and status.
     """
     generation: int = old.metadata.generation
     if not served.counts_generation:
@@ -155,6 +156,8 @@ def generation_of_update(served: Served, new: Any, old: Any) -> int:
     spec_only = served.kind.builtin and "spec" in served.kind.model.__struct_fields__
     codec = served.codec
     changed = codec.wanted(new, spec_only=spec_only) != codec.wanted(old, spec_only=spec_only)
+    if served.collection == "deployments.apps":
+        changed = changed or new.metadata.annotations != old.metadata.annotations
     return generation + 1 if changed else generation
 
 

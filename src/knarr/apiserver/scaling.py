@@ -14,6 +14,7 @@ from knarr.apiserver.fieldmanagement import (
     with_managers,
 )
 from knarr.apiserver.fieldtracking import SCALE_VERSION, FieldTracker
+from knarr.apiserver.objectmeta import check_name
 from knarr.apiserver.patching import Patcher, is_apply
 from knarr.apiserver.request import ApiRequest, ApiResponse
 from knarr.apiserver.routing import Route
@@ -22,6 +23,7 @@ from knarr.apiserver.structural import ScalePaths, written
 from knarr.apiserver.writing import Writer
 from knarr.meta.errors import BadRequest, Cause, Invalid, StatusError
 from knarr.meta.objects import ObjectMeta, Resource, Struct
+from knarr.resources.columns import NONE, format_selector
 
 replace = msgspec.structs.replace
 
@@ -76,8 +78,8 @@ def scale_of(served: Served, subject: Any) -> Scale:
 def _figures(subject: Any) -> tuple[int, int, str]:
     spec, status = subject.spec, subject.status
     wanted = spec.replicas if spec is not None and spec.replicas is not None else 1
-    labels = spec.selector.match_labels if spec is not None and spec.selector else None
-    selector = ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
+    text = format_selector(msgspec.to_builtins(spec.selector) if spec is not None else None)
+    selector = "" if text == NONE else text
     return wanted, (status.replicas or 0) if status is not None else 0, selector
 
 
@@ -159,6 +161,7 @@ class Scaler:
         """Store the replicas of a Scale; ``entries`` are the object's managedFields after an apply."""
         served = route.served
         sent = _parse_scale(document)
+        check_name(sent.metadata, route.name)
         if served.custom is None:
             # a definition's schema says itself how many there may be
             _check_replicas(sent, route.name)
@@ -179,8 +182,10 @@ class Scaler:
 
 
 def _scale_document(served: Served, subject: Any) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.json.decode(ENCODER.encode(scale_of(served, subject)))
-    return document
+    """The Scale that patches apply to; zero replicas can be replaced too."""
+    scale = scale_of(served, subject)
+    document: dict[str, Any] = msgspec.json.decode(ENCODER.encode(scale))
+    return document | {"spec": {"replicas": scale.spec.replicas}}
 
 
 def _parse_scale(document: dict[str, Any]) -> Scale:

@@ -208,6 +208,8 @@ class Writer:
         if sub == "status":
             # of Kubernetes' own kinds, labels and annotations may be written there too
             metadata = metadata_of_update(sent.metadata, old.metadata)
+            if served.collection == "deployments.apps":
+                metadata = replace(metadata, labels=old.metadata.labels)
             kept = replace(old, metadata=metadata) if served.kind.builtin else old
             new = served.codec.with_some_status(served.codec.with_status_of(kept, sent))
             new = with_metadata(new, managed_fields=entries)

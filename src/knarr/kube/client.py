@@ -214,7 +214,7 @@ class Client:
         if msgspec.json.decode(body, type=_TypeMeta).kind == "Status":
             return None
         left = self.codec.decode(kind, body)
-        return None if kind.plural == "pods" and _gone(left) else left
+        return None if _gone(kind, left) else left
 
     async def apply(
         self,
@@ -267,10 +267,13 @@ class Client:
         return plan_apply(self.codec.document(current), self.codec.document(desired), exact=exact)
 
 
-def _gone(pod: Resource) -> bool:
-    """Whether a Pod that a DELETE answered with is there no more: Pods are shown as they were."""
-    metadata = pod.metadata
-    return metadata.deletion_grace_period_seconds == 0 and not metadata.finalizers
+def _gone(kind: Kind[Any], subject: Resource) -> bool:
+    """Whether the object that a DELETE answered with is there no more: some are shown as they were."""
+    metadata = subject.metadata
+    if metadata.deletion_timestamp is None:
+        return True
+    at_once = metadata.deletion_grace_period_seconds == 0 and not metadata.finalizers
+    return kind.builtin and kind.plural == "pods" and at_once
 
 
 def _require_controller(kind: Kind[T], child: T, owner: Resource) -> None:

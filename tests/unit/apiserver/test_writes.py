@@ -193,13 +193,15 @@ async def test_main_endpoint_and_status_keep_apart(api):
         created
         | {
             "status": {"replicas": 2},
-            "metadata": created["metadata"] | {"labels": {"kept": "1"}},
+            "metadata": created["metadata"]
+            | {"labels": {"ignored": "1"}, "annotations": {"kept": "1"}},
         }
         | {"spec": deployment("d", replicas=50)["spec"]},
     )
     assert status.json["status"] == {"replicas": 2}
     assert status.json["spec"] == created["spec"]
-    assert status.json["metadata"]["labels"] == {"kept": "1"}
+    assert "labels" not in status.json["metadata"]
+    assert status.json["metadata"]["annotations"] == {"kept": "1"}
     assert status.json["metadata"]["generation"] == 1
     main = await api.patch(path, {"spec": {"replicas": 3}, "status": {"replicas": 77}})
     assert main.json["status"] == {"replicas": 2}

@@ -60,12 +60,16 @@ async def test_create_sends_kind_and_version():
 
 
 async def test_delete_tells_whether_the_object_is_still_there():
-    client, transport = talk({"kind": "Status", "status": "Success"}, config_map("a", 6))
+    leaving = config_map("a", 6)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    shown = config_map("a", 7)
+    client, transport = talk({"kind": "Status", "status": "Success"}, leaving, shown)
 
     assert (
         await client.delete(CONFIG_MAP, KEY, uid="u", grace_s=0, propagation="Foreground") is None
     )
     assert (await client.delete(CONFIG_MAP, KEY)).metadata.name == "a"
+    assert await client.delete(CONFIG_MAP, KEY) is None, "shown as it was, and gone"
     assert transport.requests[0][2] == {
         "apiVersion": "v1",
         "kind": "DeleteOptions",

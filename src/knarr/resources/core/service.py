@@ -6,8 +6,13 @@ import msgspec
 from msgspec.structs import replace
 
 from knarr.meta.fielderrors import FieldError, at
-from knarr.meta.names import dns1035_label_problems, dns1123_subdomain_problems
+from knarr.meta.names import (
+    dns1035_label_problems,
+    dns1123_label_problems,
+    dns1123_subdomain_problems,
+)
 from knarr.meta.objects import Resource, Struct
+from knarr.meta.qualified import qualified_name_problems
 from knarr.resources.columns import get
 from knarr.resources.core.addresses import PORT_RANGE_TEXT, PROTOCOLS, address_errors
 from knarr.resources.core.container_validation import port_name_problems
@@ -229,10 +234,19 @@ def _with_former_ports(spec: ServiceSpec, given: Mapping[tuple[str, int], int]) 
     return replace(spec, ports=tuple(ports))
 
 
+def _name_problems(name: str) -> list[str]:
+    return dns1123_label_problems(name) if name else []
+
+
 def _port_errors(port: ServicePort, *, single: bool) -> list[FieldError]:
     errors = []
     if not port.name and not single:
         errors.append(required("name"))
+    errors += [invalid("name", port.name, text) for text in _name_problems(port.name)]
+    errors += [
+        invalid("appProtocol", port.app_protocol, text)
+        for text in (qualified_name_problems(port.app_protocol) if port.app_protocol else ())
+    ]
     if not 1 <= port.port <= 65535:
         errors.append(invalid("port", port.port, PORT_RANGE_TEXT))
     if port.protocol not in {"", *PROTOCOLS}:
