@@ -164,8 +164,8 @@ def test_export_and_import(kn, cluster):
     assert "imported" in kn(f"service import {file}")
     (container,) = kn.get("services", "x")["spec"]["template"]["spec"]["containers"]
     assert container["image"].startswith("example.com/app-x@sha256:")
-    plain = yaml.safe_load(kn("service export x -o yaml"))
-    assert (plain["kind"], plain["metadata"]["name"]) == ("Service", "x")
+    again = yaml.safe_load(kn("service export x -o yaml"))
+    assert again["spec"]["service"]["metadata"]["name"] == "x", again
 
 
 def test_what_is_not_served_is_said(kn, cluster):
