@@ -32,12 +32,14 @@ from knarr.resources.core.serviceaccount import SERVICE_ACCOUNT
 from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.resources.events.event import EVENTS_EVENT
 from knarr.resources.kind import Kind
+from knarr.resources.networking.clusterdomainclaim import CLUSTER_DOMAIN_CLAIM
 from knarr.resources.networking.ingress import INGRESS
 from knarr.resources.policy.poddisruptionbudget import POD_DISRUPTION_BUDGET
 from knarr.resources.rbac.binding import CLUSTER_ROLE_BINDING, ROLE_BINDING
 from knarr.resources.rbac.role import CLUSTER_ROLE, ROLE
 from knarr.resources.scheduling.priorityclass import PRIORITY_CLASS
 from knarr.resources.serving.configuration import CONFIGURATION
+from knarr.resources.serving.domainmapping import DOMAIN_MAPPING
 from knarr.resources.serving.revision import REVISION
 from knarr.resources.serving.route import ROUTE
 from knarr.resources.serving.service import SERVICE
@@ -81,8 +83,10 @@ KINDS: tuple[Kind[Any], ...] = (
     REVISION,
     ROUTE,
     SERVICE,
+    DOMAIN_MAPPING,
     POD_AUTOSCALER,
     INGRESS,
+    CLUSTER_DOMAIN_CLAIM,
 )
 
 _BY_PLURAL = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
