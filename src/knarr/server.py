@@ -29,6 +29,7 @@ from knarr.kube.client import Client
 from knarr.meta.errors import KnarrError, NotFound, Unavailable
 from knarr.resources.catalog import KINDS
 from knarr.resources.schema import openapi_schema
+from knarr.serving.gatewayservice import ensure_gateway_service
 from knarr.store.sqlite import StoreBroken
 from knarr.store.store import Store
 
@@ -114,6 +115,11 @@ async def serve(settings: Settings, clock: Clock, rng: random.Random, stop: asyn
         await stack.enter_async_context(api)
         client = Client(api.transport)
         await ensure_configuration(client, settings.domain, settings.http_port)
+        await ensure_gateway_service(
+            client,
+            external=(settings.http_address, settings.http_port),
+            internal_address=settings.pod_gateway,
+        )
         await enter_controllers(
             stack,
             Setting(
