@@ -10,6 +10,9 @@ use knarr_dataplane::protocol::{
     Delta, FromDataplane, HttpOption, Ingress, Path, Snapshot, ToDataplane, Visibility,
 };
 
+const TAG: &str = "knative-serving-tag";
+const DEFAULT: &str = "knative-serving-default-route";
+
 async fn named(name: &'static str) -> Backend {
     Backend::answering(move |seen| async move {
         let header = |name| seen.header(name).unwrap_or("-").to_owned();
@@ -63,6 +66,60 @@ async fn paths_headers_and_rewrites_choose_the_replica() {
     assert_eq!(text(&bed, "/", "x-tag: blue\r\n").await, format!("c {HOST} - -"));
     assert_eq!(text(&bed, "/", "x-tag: red\r\n").await, format!("a {HOST} - -"));
     assert_eq!(text(&bed, "/", "x-tag:\r\n").await, format!("a {HOST} - -"));
+    bed.stop().await;
+}
+
+async fn tagged() -> (Bed, Backend, Backend) {
+    let (main, blue) = (Backend::saying("main").await, Backend::saying("blue").await);
+    let mut default = path(&[(100, "default/main")]);
+    default.append_headers.insert("Knative-Serving-Default-Route".into(), "true".into());
+    let tag = with_header(path(&[(100, "default/blue")]), "Knative-Serving-Tag", "blue");
+    let never = with_header(path(&[(100, "default/blue")]), "no header", "x");
+    let neither = with_header(path(&[(100, "default/blue")]), "X-Value", "line\nline");
+    let mut bed = Bed::start().await;
+    let rules = vec![rule(HOST, Visibility::External, vec![default, never, neither, tag])];
+    let revisions = [("default/main", &main), ("default/blue", &blue)]
+        .map(|(key, backend)| revision(key, vec![replica(key, backend.address)]));
+    bed.configure(vec![Ingress { rules, ..ingress(&[]) }], revisions.to_vec()).await;
+    (bed, main, blue)
+}
+
+#[tokio::test]
+async fn a_tag_is_chosen_by_its_header_and_an_unknown_one_is_the_default() {
+    let (bed, main, blue) = tagged().await;
+    assert_eq!(text(&bed, "/", "Knative-Serving-Tag: blue\r\n").await, "blue");
+    let seen = blue.requests();
+    assert_eq!(seen.last().unwrap().header(TAG), Some("blue"), "the replica knows its tag");
+    assert_eq!(seen.last().unwrap().header(DEFAULT), None);
+    for more in [
+        "",
+        "Knative-Serving-Tag: green\r\n",
+        "Knative-Serving-Tag: BLUE\r\n",
+        "Knative-Serving-Tag:\r\n",
+        "Knative-Serving-Tag: blue\r\nKnative-Serving-Tag: green\r\n",
+        "Knative-Serving-Default-Route: false\r\n",
+    ] {
+        assert_eq!(text(&bed, "/x", more).await, "main", "{more}");
+        let seen = main.requests();
+        assert_eq!(seen.last().unwrap().header(TAG), None, "{more}");
+        assert_eq!(seen.last().unwrap().header(DEFAULT), Some("true"), "{more}");
+    }
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn the_hash_of_the_configuration_reaches_the_replica_when_asked_for() {
+    let (bed, main, blue) = tagged().await;
+    for (sent, received) in [
+        ("K-Network-Hash: override\r\n", Some("hash-1")),
+        ("K-Network-Hash: other\r\n", Some("other")),
+        ("", None),
+    ] {
+        text(&bed, "/", sent).await;
+        assert_eq!(main.requests().last().unwrap().header("k-network-hash"), received);
+        text(&bed, "/", &format!("{sent}Knative-Serving-Tag: blue\r\n")).await;
+        assert_eq!(blue.requests().last().unwrap().header("k-network-hash"), received);
+    }
     bed.stop().await;
 }
 

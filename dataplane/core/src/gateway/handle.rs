@@ -129,11 +129,15 @@ fn route(
     }
     let split = path.choose(random).ok_or(Failure::UnknownRevision)?;
     let host = original_host(&parts, authority)?;
+    let hash = parts.headers.get(HASH).map(|sent| hash_for(sent, &routes));
     let asked = strip_request(&mut parts.headers);
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
     }
     set_request(&mut parts.headers, client, &host, path, split);
+    if let Some(hash) = hash {
+        parts.headers.insert(HASH, hash);
+    }
     let websocket = asked.websocket && parts.version == Version::HTTP_11;
     if websocket && (parts.method != Method::GET || !matches!(body, RequestBody::Empty)) {
         return Err(Failure::Malformed("a WebSocket is opened by a GET without a body"));
@@ -182,14 +186,18 @@ fn redirect(host: &str, target: &str) -> Result<Response<Reply>, Failure> {
     Ok(response)
 }
 
-/// Echoes the hash of the configuration in force when asked to override, else the one sent.
+/// Echoes the hash.
 fn probe(parts: &Parts, routes: &HostRoutes) -> Result<Response<Reply>, Failure> {
     let sent = parts.headers.get(HASH).ok_or(Failure::Probe)?;
-    let hash = match &routes.hash {
+    let mut response = plain(StatusCode::OK, "");
+    response.headers_mut().insert(HASH, hash_for(sent, routes));
+    Ok(response)
+}
+
+/// The hash of the configuration in force when asked to override, else the one sent.
+fn hash_for(sent: &HeaderValue, routes: &HostRoutes) -> HeaderValue {
+    match &routes.hash {
         Some(hash) if sent == "override" => hash.clone(),
         _ => sent.clone(),
-    };
-    let mut response = plain(StatusCode::OK, "");
-    response.headers_mut().insert(HASH, hash);
-    Ok(response)
+    }
 }

@@ -143,6 +143,8 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Puts on who asked for which host, then what the route says; the share's word is the last.
+///
+/// A header of ours that the path asks for goes on: its value is the route's, not any client's.
 pub(super) fn set_request(
     headers: &mut HeaderMap,
     client: &Client,
@@ -154,6 +156,9 @@ pub(super) fn set_request(
     headers.insert(FORWARDED_FOR, client.forwarded_for.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     headers.insert(FORWARDED_HOST, host.clone());
+    for (name, value) in path.headers.iter().filter(|(name, _)| is_ours(name.as_str())) {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
     for (name, value) in path.set_headers.iter().chain(&split.set_headers) {
         headers.insert(name.clone(), value.clone());
     }

@@ -25,7 +25,8 @@ pub struct SplitRoute {
 #[derive(Debug)]
 pub struct PathRoute {
     prefix: String,
-    headers: SetHeaders,
+    /// What the request says, each once and with exactly this value.
+    pub headers: SetHeaders,
     /// Set on the request.
     pub set_headers: SetHeaders,
     /// Replaces the host towards the replica.
@@ -51,7 +52,7 @@ impl HostRoutes {
         registry: &Registry,
     ) -> Self {
         let mut paths: Vec<PathRoute> =
-            rule.paths.iter().map(|path| PathRoute::compile(path, registry)).collect();
+            rule.paths.iter().filter_map(|path| PathRoute::compile(path, registry)).collect();
         paths.sort_by_key(|path| (usize::MAX - path.prefix.len(), usize::MAX - path.headers.len()));
         Self {
             redirect: ingress.http_option == protocol::HttpOption::Redirected
@@ -66,7 +67,7 @@ impl HostRoutes {
     pub fn find(&self, path: &str, headers: &HeaderMap) -> Option<&PathRoute> {
         self.paths.iter().find(|route| {
             path.starts_with(route.prefix.as_str())
-                && route.headers.iter().all(|(name, value)| headers.get(name) == Some(value))
+                && route.headers.iter().all(|(name, value)| is_exactly(headers, name, value))
         })
     }
 
@@ -77,7 +78,12 @@ impl HostRoutes {
 }
 
 impl PathRoute {
-    fn compile(path: &protocol::Path, registry: &Registry) -> Self {
+    /// None when no request can match: what is no header is in no request.
+    fn compile(path: &protocol::Path, registry: &Registry) -> Option<Self> {
+        let headers = header_pairs(&path.headers);
+        if headers.len() < path.headers.len() {
+            return None;
+        }
         let mut upto = 0;
         let mut splits = Vec::with_capacity(path.splits.len());
         for split in path.splits.iter().filter(|split| split.percent > 0) {
@@ -88,15 +94,15 @@ impl PathRoute {
                 upto,
             });
         }
-        Self {
+        Some(Self {
             prefix: path.prefix.clone(),
-            headers: header_pairs(&path.headers),
+            headers,
             set_headers: header_pairs(&path.append_headers),
             rewrite_host: HeaderValue::from_str(&path.rewrite_host)
                 .ok()
                 .filter(|host| !host.is_empty()),
             splits,
-        }
+        })
     }
 
     /// The share that `random` falls into; shares of 0 get nothing.
@@ -113,7 +119,13 @@ impl PathRoute {
     }
 }
 
-/// Names and values that are none are left out: the API refuses them before they come here.
+/// A header that is repeated has no one value, and does not match.
+fn is_exactly(headers: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
+    let mut sent = headers.get_all(name).iter();
+    sent.next() == Some(value) && sent.next().is_none()
+}
+
+/// Names and values that are none are left out: they cannot be sent.
 fn header_pairs(headers: &std::collections::BTreeMap<String, String>) -> SetHeaders {
     headers
         .iter()
