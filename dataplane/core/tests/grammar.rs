@@ -193,7 +193,7 @@ async fn internal_headers_are_ours_alone() {
     let mut client = Client::connect(bed.external).await;
     let ours = [
         "K-Network-Probe: queue",
-        "k-network-HASH: x",
+        "k_network_hash: x",
         "K-Proxy-Request: activator",
         "K-Original-Host: evil",
         "K-Passthrough-Lb: true",
