@@ -214,6 +214,7 @@ def _type_error(served: Served, name: str, error: msgspec.MsgspecError) -> Statu
     text, _, path = str(error).rpartition(" - at `$")
     text = text or str(error)
     path = path.rstrip("`").lstrip(".") or "<root>"
+    text = text.replace(" | null`", "`")
     for technical, plain in _TYPE_NAMES.items():
         text = text.replace(technical, plain)
     text = text[:1].lower() + text[1:]
