@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tests.harness import wait_for
 from tests.reference.rawclient import Answer, RawClient
 from tests.reference.scenarios import Scenario, Step, changed
 
@@ -30,6 +31,12 @@ class Server(Protocol):
 
     @property
     def token(self) -> str: ...
+
+
+def _awaited(client: RawClient, path: str) -> Answer:
+    """Wait until something is served; the answer itself does not count."""
+    wait_for(lambda: client.send("GET", path).status == 200, path, 20)
+    return Answer(200, (), b"")
 
 
 @dataclass
@@ -84,6 +91,8 @@ class Runner:
                 return client.send("GET", path, None, {"Accept": accept} | headers)
             case "WATCH":
                 return self._watch(client, path, step, headers)
+            case "AWAIT":
+                return _awaited(client, path)
             case "UPDATE":
                 bare = path.partition("?")[0]
                 body = changed(client.send("GET", bare).document, body)

@@ -14,6 +14,7 @@ A step is ``VERB path``, optionally with a body and a mapping of options. Verbs 
 MERGE, JSON, SMP, APPLY   a PATCH of that type (APPLY: ``fieldManager=one`` unless the path names another)
 UPDATE      GET, apply the body as a merge patch here, PUT the result; the PUT's answer counts
 TABLE, META, METAS GET as a Table, as PartialObjectMetadata, as a list of those
+AWAIT       GET until it is answered with 200; the answer does not count
 WATCH       GET with ``watch=true``; option ``events``: how many to read
 =========== =============================================================================================
 
