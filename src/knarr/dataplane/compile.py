@@ -22,6 +22,7 @@ DEFAULT_PORT = 8080
 DEFAULT_TIMEOUT_S = 300
 QUEUE_LIMIT = 10_000
 _NO_CONTAINER = Container()
+_GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +92,14 @@ def compile_revision(
 
 
 def ingress_hash(ingress: Ingress) -> str:
-    """Names one version of an Ingress's rules: sha256 of its spec, namespace and name, in hex."""
-    text = msgspec.json.encode(ingress.spec) + f"{ingress.key}".encode()
-    return hashlib.sha256(text).hexdigest()
+    """Names one version of an Ingress's rules: sha256 of its spec, namespace and name, in hex.
+
+    The same number as Knative's: of the JSON that Go writes (fields in the order of the types, maps
+    sorted, ``<``, ``>``, ``&`` and the two line separators escaped), which clients compute as well.
+    """
+    text = msgspec.json.encode(ingress.spec, order="deterministic").decode()
+    name = ingress.metadata.namespace + ingress.metadata.name
+    return hashlib.sha256((text.translate(_GO_ESCAPES) + name).encode()).hexdigest()
 
 
 def compile_ingress(ingress: Ingress) -> messages.Ingress:

@@ -15,6 +15,7 @@ from knarr.meta.objects import Resource
 from knarr.resources.config.autoscaler import AutoscalerConfig, parse_autoscaler
 from knarr.resources.config.deployment import DeploymentConfig, parse_deployment
 from knarr.resources.config.domain import DomainConfig, parse_domain
+from knarr.resources.config.features import Features, parse_features
 from knarr.resources.config.gc import GcConfig, parse_gc
 from knarr.resources.config.network import NetworkConfig, parse_network
 from knarr.resources.config.values import ConfigError
@@ -69,6 +70,7 @@ class ServingConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     domain: DomainConfig = field(default_factory=lambda: DomainConfig(selectors={}))
     gc: GcConfig = field(default_factory=GcConfig)
+    features: Features = field(default_factory=Features)
     external_port: int = 80
     log_url_template: str = ""
 
@@ -92,6 +94,8 @@ def parse_serving(
             changed["external_port"] = _external_port(data)
         case "config-domain":
             changed["domain"] = _domain(settings, data)
+        case "config-features":
+            changed["features"] = parse_features(data)
         case "config-gc":
             changed["gc"] = parse_gc(data)
         case "config-observability":

@@ -1,5 +1,7 @@
 """API objects become table entries."""
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from knarr.dataplane.compile import (
     compile_endpoint,
     compile_ingress,
     compile_revision,
+    ingress_hash,
     referenced_revisions,
     serving_container,
     user_port,
@@ -186,3 +189,35 @@ def test_an_ingress():
     )
     assert public.paths[0].splits[0].percent == 100
     assert referenced_revisions(entry) == {"default/hello-00001"}
+
+
+def test_the_hash_is_the_one_that_go_clients_compute():
+    split = {
+        "appendHeaders": {"Z": "a<b>&c", "A": "\u00e9\u2028"},
+        "percent": 100,
+        "servicePort": 80,
+        "serviceName": "hello-00001",
+        "serviceNamespace": "default",
+    }
+    path = {
+        "appendHeaders": {"X": "1"},
+        "splits": [split],
+        "headers": {"Knative-Serving-Tag": {"exact": "blue"}},
+        "path": "/a",
+    }
+    rule = {"http": {"paths": [path]}, "hosts": ["h"], "visibility": "ExternalIP"}
+    subject = msgspec.convert(
+        {
+            "metadata": {"namespace": "default", "name": "hello"},
+            "spec": {"httpOption": "Enabled", "rules": [rule]},
+        },
+        Ingress,
+    )
+    text = (
+        '{"rules":[{"hosts":["h"],"visibility":"ExternalIP","http":{"paths":[{"path":"/a",'
+        '"headers":{"Knative-Serving-Tag":{"exact":"blue"}},"splits":[{"serviceNamespace":"default",'
+        '"serviceName":"hello-00001","servicePort":80,"percent":100,'
+        '"appendHeaders":{"A":"\u00e9\\u2028","Z":"a\\u003cb\\u003e\\u0026c"}}],'
+        '"appendHeaders":{"X":"1"}}]}}],"httpOption":"Enabled"}defaulthello'
+    )
+    assert ingress_hash(subject) == hashlib.sha256(text.encode()).hexdigest()

@@ -240,7 +240,12 @@ def test_examples_must_not_be_edited() -> None:
     assert config_errors("other", edited, guarded) == []
 
 
-@pytest.mark.parametrize("flag", ["tag-header-based-routing", "autodetect-http2"])
+def test_tag_headers_may_be_enabled() -> None:
+    data = {"tag-header-based-routing": "enabled"}
+    assert config_errors("config-features", data, {}) == []
+
+
+@pytest.mark.parametrize("flag", ["autodetect-http2"])
 def test_flags_that_nothing_honours_are_refused_by_name(flag: str) -> None:
     (error,) = config_errors("config-features", {flag: "Enabled"}, {})
     assert flag in error.message

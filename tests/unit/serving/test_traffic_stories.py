@@ -4,6 +4,7 @@ from tests.unit.serving.world import NS, World
 
 from knarr.meta.errors import NotFound
 from knarr.meta.objects import Key, ObjectMeta
+from knarr.resources.core.configmap import CONFIG_MAP
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.service import Service as CoreService
 from knarr.resources.core.service import ServicePort, ServiceSpec
@@ -52,6 +53,74 @@ def test_a_split_with_tags(story):
         names = [item.metadata.name for item in await world.client.list(CORE_SERVICE, NS)]
         assert names == ["hello"]
         assert await world.again() == []
+
+    story(tell)
+
+
+async def paths(world: World) -> dict[str, list]:
+    """What each host's paths ask for, put on, and lead to."""
+    ingress = await world.get(INGRESS, "hello")
+    return {
+        host: [
+            (
+                {name: match.exact for name, match in (path.headers or {}).items()},
+                dict(path.append_headers or {}),
+                {split.service_name: split.percent for split in path.splits},
+            )
+            for path in rule.http.paths
+        ]
+        for rule in ingress.spec.rules
+        for host in rule.hosts
+    }
+
+
+def test_tags_by_header_when_the_flag_is_on(story):
+    async def tell(world: World):
+        await two_revisions(world)
+        await world.set_traffic(
+            {"revisionName": "hello-00001", "percent": 0, "tag": "old"},
+            {"latestRevision": True, "percent": 100, "tag": "new"},
+        )
+        await world.settle()
+        await world.until_ready()
+        first, second = {"hello-00001": 100}, {"hello-00002": 100}
+        plain = await paths(world)
+        assert plain["hello.default.localhost"] == [({}, {}, second)]
+        await world.configure("features", tag_header_based_routing="Enabled")
+        await world.settle()
+        await world.until_ready()
+        tag, default = "Knative-Serving-Tag", {"Knative-Serving-Default-Route": "true"}
+        own = [({tag: "new"}, {}, second), ({tag: "old"}, {}, first), ({}, default, second)]
+        found = await paths(world)
+        assert found["hello.default.localhost"] == own
+        assert found["hello.default.svc.cluster.local"] == own
+        assert found["old-hello.default.localhost"] == [({}, {tag: "old"}, first)]
+        assert found["new-hello.default"] == [({}, {tag: "new"}, second)]
+        entry = world.table.ingress("default/hello")
+        (served,) = (rule for rule in entry.rules if "hello.default.localhost" in rule.hosts)
+        assert [path.headers for path in served.paths] == [{tag: "new"}, {tag: "old"}, {}]
+        assert await world.again() == []
+        await world.client.delete(CONFIG_MAP, Key("knative-serving", "config-features"))
+        await world.settle()
+        assert await paths(world) == plain
+
+    story(tell)
+
+
+def test_nothing_is_redirected_to_where_nothing_listens(story):
+    async def tell(world: World):
+        async def option() -> str:
+            return (await world.get(INGRESS, "hello")).spec.http_option
+
+        await world.deploy(
+            metadata={"annotations": {"networking.knative.dev/http-protocol": "Redirected"}}
+        )
+        await world.until_ready()
+        assert await option() == "Enabled"
+        await world.configure("network", external_domain_tls="Enabled")
+        await world.settle()
+        assert await option() == "Redirected"
+        assert world.table.ingress("default/hello").http_option == "redirected"
 
     story(tell)
 

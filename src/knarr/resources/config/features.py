@@ -28,7 +28,7 @@ IMAGE_VOLUME = "kubernetes.podspec-volumes-image"
 MOUNT_PROPAGATION = "kubernetes.podspec-volumes-mount-propagation"
 SECURITY_CONTEXT = "kubernetes.podspec-securitycontext"
 
-UNSUPPORTED = (TAG_HEADER_BASED_ROUTING, AUTODETECT_HTTP2)
+UNSUPPORTED = (AUTODETECT_HTTP2,)
 """Flags that change what the gateway does and that Knarr does not honour yet; no field tells of them."""
 
 DEFAULT_FLAGS: Mapping[str, str] = {

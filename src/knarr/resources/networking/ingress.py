@@ -45,8 +45,8 @@ class HttpIngressPath(Struct, frozen=True, kw_only=True):
     path: str = ""
     rewrite_host: str = ""
     headers: Mapping[str, HeaderMatch] | None = None
-    append_headers: Mapping[str, str] | None = None
     splits: tuple[IngressBackendSplit, ...] = ()
+    append_headers: Mapping[str, str] | None = None
 
 
 class HttpIngressRuleValue(Struct, frozen=True, kw_only=True):

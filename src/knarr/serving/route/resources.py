@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from knarr.meta.errors import Terminal
 from knarr.meta.objects import ObjectMeta
+from knarr.resources.config.features import TAG_HEADER_BASED_ROUTING
 from knarr.resources.core.service import Service as CoreService
 from knarr.resources.core.service import ServicePort, ServiceSpec
 from knarr.resources.networking.ingress import (
+    HeaderMatch,
     HttpIngressPath,
     HttpIngressRuleValue,
     Ingress,
@@ -25,6 +28,8 @@ from knarr.serving.route.traffic import DEFAULT_TAG, Traffic
 
 REVISION_HEADER = "Knative-Serving-Revision"
 NAMESPACE_HEADER = "Knative-Serving-Namespace"
+TAG_HEADER = "Knative-Serving-Tag"
+DEFAULT_ROUTE_HEADER = "Knative-Serving-Default-Route"
 SERVICE_PORT = 80
 H2C_PORT_NAME = "http2"
 H2C_PROTOCOL = "kubernetes.io/h2c"
@@ -53,11 +58,11 @@ def make_ingress(picture: RoutePicture, naming: Naming) -> Ingress:
         Terminal: the http-protocol annotation has no meaning.
     """
     meta = picture.route.metadata
+    by_header = naming.config.features.enabled(TAG_HEADER_BASED_ROUTING)
     rules: list[IngressRule] = []
     hosts: dict[str, list[str]] = {}
     for tag in sorted(picture.traffic.targets):
-        path = HttpIngressPath(splits=_splits(picture, tag))
-        value = HttpIngressRuleValue(paths=(path,))
+        value = HttpIngressRuleValue(paths=_paths(picture, tag, by_header=by_header))
         name = naming.tag_name(meta.name, tag)
         local = expanded(name, meta.namespace, naming.settings.cluster_domain)
         rules.append(IngressRule(hosts=local, visibility="ClusterLocal", http=value))
@@ -93,18 +98,37 @@ def make_ingress(picture: RoutePicture, naming: Naming) -> Ingress:
 
 
 def _http_option(route: Route, naming: Naming) -> str:
+    """Enabled or Redirected; a redirect to where nothing listens would only end the Route's service."""
+    network = naming.config.network
     given = route.metadata.annotation(labels.HTTP_PROTOCOL)
-    match given.lower():
-        case "":
-            pass
-        case "enabled":
-            return "Enabled"
-        case "redirected":
-            return "Redirected"
-        case _:
-            text = f'incorrect http-protocol annotation: "{given}"'
-            raise Terminal("InvalidHttpProtocol", text)
-    return "Redirected" if naming.config.network.http_protocol == "redirected" else "Enabled"
+    wanted = given.lower() or network.http_protocol
+    if given and wanted not in {"enabled", "redirected"}:
+        text = f'incorrect http-protocol annotation: "{given}"'
+        raise Terminal("InvalidHttpProtocol", text)
+    redirected = wanted == "redirected" and network.external_domain_tls
+    return "Redirected" if redirected else "Enabled"
+
+
+def _paths(picture: RoutePicture, tag: str, *, by_header: bool) -> tuple[HttpIngressPath, ...]:
+    """The paths of a tag's hosts; with ``by_header`` the Route's own hosts lead to all tags.
+
+    The application learns how it was reached: by no known tag, or by the tag of the host.
+    """
+    plain = HttpIngressPath(splits=_splits(picture, tag))
+    if not by_header:
+        return (plain,)
+    if tag != DEFAULT_TAG:
+        return (replace(plain, append_headers={TAG_HEADER: tag}),)
+    others = sorted(picture.traffic.targets.keys() - {DEFAULT_TAG})
+    return (
+        *(
+            HttpIngressPath(
+                headers={TAG_HEADER: HeaderMatch(exact=other)}, splits=_splits(picture, other)
+            )
+            for other in others
+        ),
+        replace(plain, append_headers={DEFAULT_ROUTE_HEADER: "true"}),
+    )
 
 
 def _splits(picture: RoutePicture, tag: str) -> tuple[IngressBackendSplit, ...]:
