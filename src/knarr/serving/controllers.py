@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from knarr.dataplane.endpoints import Endpoints
+from knarr.dataplane.following import rewritten_hosts
 from knarr.dataplane.table import RoutingTable
 from knarr.kits.clock import Clock
 from knarr.kube.cache import Change
@@ -40,6 +41,7 @@ from knarr.serving.autoscaler.autoscaler import Autoscaler
 from knarr.serving.config import ConfigStore, Recorder, ServingSettings
 from knarr.serving.configuration import ConfigurationReconciler
 from knarr.serving.configuration.reconciler import BY_CONFIGURATION
+from knarr.serving.domainmapping.wiring import domain_mapping_controller
 from knarr.serving.gc import RevisionCollector
 from knarr.serving.handlers import (
     BY_TARGET,
@@ -55,7 +57,7 @@ from knarr.serving.handlers import (
 )
 from knarr.serving.ingress import IngressReconciler
 from knarr.serving.ingress.plan import hosts_of
-from knarr.serving.ingress.reconciler import BY_HOST
+from knarr.serving.ingress.reconciler import BY_HOST, BY_REWRITE
 from knarr.serving.labeler import LabelerReconciler
 from knarr.serving.labeler.reconciler import BY_ROUTES, route_values
 from knarr.serving.podautoscaler import PodAutoscalerReconciler
@@ -152,6 +154,7 @@ class Serving:
         informers.informer(POD).add_index(BY_REVISION, LabelIndex(labels.REVISION))
         informers.informer(CORE_SERVICE).add_index(BY_ROUTE, LabelIndex(labels.ROUTE))
         informers.informer(INGRESS).add_index(BY_HOST, hosts_of)
+        informers.informer(INGRESS).add_index(BY_REWRITE, rewritten_hosts)
         informers.informer(ROUTE).add_index(BY_TARGET, targets_of)
         # The table first: whoever is enqueued by the same change finds it up to date.
         self._feed_table()
@@ -165,6 +168,9 @@ class Serving:
             self._labeler(writer),
             self._pod_autoscaler(writer),
             self._collector(writer),
+            domain_mapping_controller(
+                informers, writer, self.config, env.recorder, env.clock, self._controller
+            ),
         ]
 
     def _feed_table(self) -> None:
@@ -300,6 +306,10 @@ class Serving:
             # Hosts that are given up may be claimed by others.
             for host in set(before) - set(after):
                 for key in informer.keys_by_index(BY_HOST, host):
+                    controller.enqueue(key)
+            # Whoever leads to a host takes over its paths.
+            for host in {*before, *after}:
+                for key in informer.keys_by_index(BY_REWRITE, host):
                     controller.enqueue(key)
 
         informer.add_handler(sharing)

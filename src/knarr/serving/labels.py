@@ -28,7 +28,11 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 SANDBOX = "node.knarr.dev/sandbox"
 
+DOMAIN_MAPPING_UID = "serving.knative.dev/domainMappingUID"
+DOMAIN_MAPPING_NAMESPACE = "serving.knative.dev/domainMappingNamespace"
+
 INGRESS_CLASS = "networking.knative.dev/ingress.class"
+DISABLE_EXTERNAL_TLS = "networking.knative.dev/disable-external-domain-tls"
 HTTP_PROTOCOL = "networking.knative.dev/http-protocol"
 ROLLOUT = "networking.internal.knative.dev/rollout"
 TAG_TO_HOST = "networking.internal.knative.dev/tag-to-host"
@@ -38,3 +42,4 @@ AUTOSCALING_CLASS = "autoscaling.knative.dev/class"
 AUTOSCALING_METRIC = "autoscaling.knative.dev/metric"
 
 ROUTE_FINALIZER = "routes.serving.knative.dev"
+DOMAIN_MAPPING_FINALIZER = "domainmappings.serving.knative.dev"

@@ -41,6 +41,16 @@ def find_conflict(
     return ""
 
 
+def owner_of(
+    host: str, ingress_class: str, others_of: Callable[[str], Iterable[Ingress]]
+) -> Ingress | None:
+    """The Ingress of ours that has a host, as ``find_conflict`` decides; None when nobody has it."""
+    mine = [item for item in others_of(host) if not item.deleting and is_ours(item, ingress_class)]
+    return min(
+        mine, key=lambda item: (item.metadata.creation_timestamp or "", item.key), default=None
+    )
+
+
 def is_settled(ingress: Ingress) -> bool:
     """Whether the status says Ready of the newest generation.
 
@@ -85,6 +95,18 @@ class IngressPlan:
         """A split names revisions that do not exist."""
         names = ", ".join(f'"{name}"' for name in sorted(missing))
         self.refused("RevisionMissing", f"Splits refer to revisions that do not exist: {names}.")
+
+    def hosts_absent(self, hosts: Iterable[str]) -> None:
+        """Paths lead to Services that no Route stands behind."""
+        names = ", ".join(f'"{host}"' for host in hosts)
+        text = f"No Route serves {names}; a Service without a Route cannot be forwarded to."
+        self.refused("BackendNotServed", text)
+
+    def hosts_divided(self, hosts: Iterable[str]) -> None:
+        """Only a share of a path leads to a Route."""
+        names = ", ".join(f'"{host}"' for host in hosts)
+        text = f"A path that leads to {names} must have this as its only split."
+        self.refused("NotSupported", text)
 
     def waiting(self) -> None:
         """The gateways have been told and have not all acknowledged yet."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from knarr.dataplane import messages
 from knarr.dataplane.compile import compile_ingress, referenced_revisions
+from knarr.dataplane.following import Followed, follow
 from knarr.dataplane.table import RoutingTable
 from knarr.kits.clock import Clock
 from knarr.kube.controller import DONE, Result
@@ -20,11 +21,19 @@ from knarr.kube.informer import Informer
 from knarr.meta.objects import Key
 from knarr.resources.networking.ingress import Ingress
 from knarr.serving.config import ServingSettings
-from knarr.serving.ingress.plan import IngressPlan, find_conflict, is_ours, is_settled
+from knarr.serving.ingress.plan import (
+    IngressPlan,
+    find_conflict,
+    is_ours,
+    is_settled,
+    owner_of,
+)
 from knarr.serving.writes import Writer
 
 BY_HOST = "host"
 """Name of the index of Ingresses by their hosts."""
+BY_REWRITE = "rewrite"
+"""Name of the index of Ingresses by the hosts that they rewrite to."""
 
 
 @dataclass(slots=True)
@@ -97,11 +106,7 @@ class IngressReconciler:
         return await self.writer.write_status(self.ingresses, ingress, plan.status())
 
     def _install(self, ingress: Ingress, plan: IngressPlan) -> None:
-        conflict = find_conflict(
-            ingress,
-            self.settings.ingress_class,
-            lambda host: self.ingresses.by_index(BY_HOST, host),
-        )
+        conflict = find_conflict(ingress, self.settings.ingress_class, self._sharing)
         if conflict:
             self.table.remove_ingress(str(ingress.key))
             plan.conflict(conflict)
@@ -110,7 +115,10 @@ class IngressReconciler:
             text = "This version of Knarr serves no TLS: spec.tls must be empty"
             plan.refused("NotSupported", text)
             return
-        entry = compile_ingress(ingress)
+        followed = self._follow(ingress)
+        if not self._is_followed(ingress, followed, plan):
+            return
+        entry = followed.entry
         missing = self._missing(entry)
         if missing:
             for revision in missing:
@@ -128,6 +136,30 @@ class IngressReconciler:
         else:
             self.waiting.for_version(ingress.key, version)
             plan.waiting()
+
+    def _sharing(self, host: str) -> tuple[Ingress, ...]:
+        return self.ingresses.by_index(BY_HOST, host)
+
+    def _follow(self, ingress: Ingress) -> Followed:
+        def rule_of(host: str) -> messages.Rule | None:
+            owner = owner_of(host, self.settings.ingress_class, self._sharing)
+            if owner is None or owner.key == ingress.key:
+                return None
+            rules = compile_ingress(owner).rules
+            return next((rule for rule in rules if host in rule.hosts), None)
+
+        return follow(compile_ingress(ingress), self.settings.cluster_domain, rule_of)
+
+    def _is_followed(self, ingress: Ingress, followed: Followed, plan: IngressPlan) -> bool:
+        absent = [] if not followed.absent else self._missing(followed.entry)
+        if absent:
+            plan.hosts_absent(followed.absent)
+            if is_settled(ingress):
+                # It was there and is gone; before it came, what is served is better than nothing.
+                self.table.remove_ingress(str(ingress.key))
+        if followed.divided:
+            plan.hosts_divided(followed.divided)
+        return not absent and not followed.divided
 
     def _missing(self, entry: messages.Ingress) -> list[str]:
         return [
