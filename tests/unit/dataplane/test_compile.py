@@ -202,7 +202,7 @@ def test_the_hash_is_the_one_that_go_clients_compute():
     path = {
         "appendHeaders": {"X": "1"},
         "splits": [split],
-        "headers": {"Knative-Serving-Tag": {"exact": "blue"}},
+        "headers": {"Knative-Serving-Tag": {"exact": "blue"}, "Empty": {"exact": ""}},
         "path": "/a",
     }
     rule = {"http": {"paths": [path]}, "hosts": ["h"], "visibility": "ExternalIP"}
@@ -215,7 +215,8 @@ def test_the_hash_is_the_one_that_go_clients_compute():
     )
     text = (
         '{"rules":[{"hosts":["h"],"visibility":"ExternalIP","http":{"paths":[{"path":"/a",'
-        '"headers":{"Knative-Serving-Tag":{"exact":"blue"}},"splits":[{"serviceNamespace":"default",'
+        '"headers":{"Empty":{"exact":""},"Knative-Serving-Tag":{"exact":"blue"}},'
+        '"splits":[{"serviceNamespace":"default",'
         '"serviceName":"hello-00001","servicePort":80,"percent":100,'
         '"appendHeaders":{"A":"\u00e9\\u2028","Z":"a\\u003cb\\u003e\\u0026c"}}],'
         '"appendHeaders":{"X":"1"}}]}}],"httpOption":"Enabled"}defaulthello'

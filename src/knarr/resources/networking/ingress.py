@@ -33,8 +33,8 @@ class IngressBackendSplit(Struct, frozen=True, kw_only=True):
     append_headers: Mapping[str, str] | None = None
 
 
-class HeaderMatch(Struct, frozen=True, kw_only=True):
-    """A header's exact value."""
+class HeaderMatch(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A header's exact value, which may be empty."""
 
     exact: str = ""
 
