@@ -143,6 +143,15 @@ def worlds(draw):
     return world
 
 
+def without_empty_lists(value):
+    if isinstance(value, dict):
+        kept = {name: without_empty_lists(item) for name, item in value.items()}
+        return {name: item for name, item in kept.items() if item != []}
+    if isinstance(value, list):
+        return [without_empty_lists(item) for item in value]
+    return value
+
+
 def entries(world):
     return {managed.identity: managed.fields for managed in world.managers}
 
@@ -172,7 +181,9 @@ def test_apply_is_idempotent(world, data):
 def test_an_apply_is_in_the_object_and_owned(world, data):
     config = data.draw(world.kind.values)
     after, _ = applied(world, "m", config, force=True)
-    assert merge(after.live, config, world.kind.schema) == after.live
+    # an empty list is owned by nobody: one whose last item goes may go with it
+    merged = merge(after.live, config, world.kind.schema)
+    assert without_empty_lists(merged) == without_empty_lists(after.live)
     owned = {
         managed.manager: managed.fields
         for managed in after.managers

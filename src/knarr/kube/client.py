@@ -5,7 +5,7 @@ server answered. Nothing is cached or retried here: reading is the informers' wo
 controller's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -83,6 +83,20 @@ class Client:
             items.extend(self.codec.decode(kind, item) for item in page.items or ())
             if not page.metadata.continue_:
                 return Page(tuple(items), page.metadata.resource_version)
+            query = {**query, "continue": page.metadata.continue_}
+
+    async def each(
+        self, kind: Kind[T], namespace: str = "", *, page_size: int = 500
+    ) -> AsyncIterator[T]:
+        """All objects of one namespace or of all, one by one; a page of them is in memory."""
+        query = {"limit": str(page_size)}
+        while True:
+            body = await self.transport.request("GET", kind.collection_path(namespace), query=query)
+            page = self.codec.decode_list(body)
+            for item in page.items or ():
+                yield self.codec.decode(kind, item)
+            if not page.metadata.continue_:
+                return
             query = {**query, "continue": page.metadata.continue_}
 
     async def create(self, kind: Kind[T], subject: T) -> T:

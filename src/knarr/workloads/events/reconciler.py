@@ -1,11 +1,13 @@
 """Deletes old Events.
 
-Events are many and nobody else reads them here, so they are not cached: a sweep lists them every few
-minutes. An Event therefore lives for its time to live and at most one interval longer.
+Events are many and nobody else reads them here, so they are not cached: a sweep reads them page by page
+every two minutes. An Event therefore lives for its time to live and at most one interval longer.
 """
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from knarr.kits.clock import Clock, parse_timestamp
 from knarr.kube.client import Client
@@ -18,8 +20,8 @@ SWEEP = Key("", "sweep")
 """The only key of the sweeper."""
 
 TTL_S = 3600.0
-INTERVAL_S = 300.0
-LIMIT = 20_000
+INTERVAL_S = 120.0
+LIMIT = 10_000
 """Events that are kept at most; beyond it the oldest go whatever their age."""
 
 
@@ -35,20 +37,28 @@ def last_seen(event: Event) -> str:
     )
 
 
-def plan_sweep(events: tuple[Event, ...], now: dt.datetime) -> tuple[Event, ...]:
-    """The Events to delete, oldest first."""
-    ages = sorted(((_age_s(event, now), event.key, event) for event in events), reverse=True)
-    surplus = max(0, len(events) - LIMIT)
-    return tuple(
-        event for index, (age_s, _, event) in enumerate(ages) if index < surplus or age_s >= TTL_S
-    )
+class Trace(NamedTuple):
+    """What the sweep remembers of an Event."""
+
+    age_s: float
+    key: Key
+    uid: str
 
 
-def _age_s(event: Event, now: dt.datetime) -> float:
+def trace_of(event: Event, now: dt.datetime) -> Trace:
+    """An Event's age and name; one without a time is old."""
     try:
-        return (now - parse_timestamp(last_seen(event))).total_seconds()
+        age_s = (now - parse_timestamp(last_seen(event))).total_seconds()
     except ValueError:
-        return TTL_S
+        age_s = TTL_S
+    return Trace(age_s, event.key, event.metadata.uid)
+
+
+def plan_sweep(events: Iterable[Trace], limit: int = LIMIT) -> list[Trace]:
+    """The Events to delete, oldest first."""
+    ages = sorted(events, reverse=True)
+    surplus = max(0, len(ages) - limit)
+    return [each for index, each in enumerate(ages) if index < surplus or each.age_s >= TTL_S]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +70,11 @@ class EventSweeper:
 
     async def reconcile(self, key: Key) -> Result:  # noqa: ARG002 - there is only one
         """Delete what is too old now."""
-        page = await self.client.list(EVENT)
-        for event in plan_sweep(page.items, self.clock.wall()):
+        now = self.clock.wall()
+        traces = [trace_of(event, now) async for event in self.client.each(EVENT)]
+        for trace in plan_sweep(traces):
             try:
-                await self.client.delete(EVENT, event.key, uid=event.metadata.uid)
+                await self.client.delete(EVENT, trace.key, uid=trace.uid)
             except NotFound:
                 continue
         return Result(requeue_after_s=INTERVAL_S)
