@@ -25,6 +25,7 @@ MODULE_OF = {
     "doctor": "up",
     "env": "up",
     "deploy": "deploy",
+    "explain": "explain",
     "logs": "logs",
     "exec": "exec",
     "build": "build",
