@@ -7,6 +7,8 @@ may describe a port that a program of the machine holds.
 """
 
 import ipaddress
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -29,13 +31,23 @@ from knarr.resources.core.service import (
     ServiceSpec,
     ServiceStatus,
 )
+from knarr.resources.discovery.endpointslice import (
+    ENDPOINT_SLICE,
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointSlice,
+    SlicePort,
+)
 
 GATEWAY = Key("knative-serving", "knarr-gateway")
-_LABELS = {
-    "app.kubernetes.io/name": "knative-serving",
-    "app.kubernetes.io/component": "gateway",
-    "networking.knative.dev/ingress-provider": "knarr",
-}
+_LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "app.kubernetes.io/name": "knative-serving",
+        "app.kubernetes.io/component": "gateway",
+        "networking.knative.dev/ingress-provider": "knarr",
+    }
+)
 _HTTP = "http2"
 _PORT = 80
 _LOOPBACK = "127.0.0.1"
@@ -70,7 +82,21 @@ def gateway_endpoints(internal_address: str) -> Endpoints:
         addresses=(EndpointAddress(ip=internal_address),),
         ports=(EndpointPort(name=_HTTP, port=_PORT, protocol="TCP"),),
     )
-    return Endpoints(metadata=_metadata(), subsets=(subset,))
+    # The slice is made here too: a mirror of these Endpoints would be a second one.
+    labels = {**_LABELS, "endpointslice.kubernetes.io/skip-mirror": "true"}
+    return Endpoints(metadata=_metadata(labels), subsets=(subset,))
+
+
+def gateway_slice(internal_address: str) -> EndpointSlice:
+    """The same for those who route."""
+    return EndpointSlice(
+        metadata=_metadata({**_LABELS, SERVICE_NAME_LABEL: GATEWAY.name}),
+        address_type="IPv4",
+        endpoints=(
+            Endpoint(addresses=(internal_address,), conditions=EndpointConditions(ready=True)),
+        ),
+        ports=(SlicePort(name=_HTTP, protocol="TCP", port=_PORT),),
+    )
 
 
 async def ensure_gateway_service(
@@ -93,6 +119,7 @@ async def ensure_gateway_service(
             SERVICE, replace(stored, status=ServiceStatus(load_balancer=status))
         )
     await _ensure_endpoints(client, gateway_endpoints(internal_address))
+    await _ensure_slice(client, gateway_slice(internal_address))
 
 
 async def _ensure_service(client: Client, desired: Service) -> Service:
@@ -123,5 +150,16 @@ async def _ensure_endpoints(client: Client, desired: Endpoints) -> None:
         await client.update(ENDPOINTS, replace(stored, subsets=desired.subsets))
 
 
-def _metadata() -> ObjectMeta:
-    return ObjectMeta(name=GATEWAY.name, namespace=GATEWAY.namespace, labels=_LABELS)
+async def _ensure_slice(client: Client, desired: EndpointSlice) -> None:
+    try:
+        stored = await client.get(ENDPOINT_SLICE, GATEWAY)
+    except NotFound:
+        await client.create(ENDPOINT_SLICE, desired)
+        return
+    if (stored.endpoints, stored.ports) != (desired.endpoints, desired.ports):
+        changed = replace(stored, endpoints=desired.endpoints, ports=desired.ports)
+        await client.update(ENDPOINT_SLICE, changed)
+
+
+def _metadata(labels: Mapping[str, str] = _LABELS) -> ObjectMeta:
+    return ObjectMeta(name=GATEWAY.name, namespace=GATEWAY.namespace, labels=dict(labels))

@@ -10,10 +10,12 @@ from knarr.apiserver.inprocess import InProcessTransport
 from knarr.kits.clock import SystemClock
 from knarr.kube.client import Client
 from knarr.meta.objects import ObjectMeta
+from knarr.node.routing.targets import Target, routes_of
 from knarr.resources.catalog import KINDS
 from knarr.resources.core.endpoints import ENDPOINTS
 from knarr.resources.core.namespace import NAMESPACE, Namespace
 from knarr.resources.core.service import SERVICE
+from knarr.resources.discovery.endpointslice import ENDPOINT_SLICE
 from knarr.serving.gatewayservice import (
     GATEWAY,
     ensure_gateway_service,
@@ -44,6 +46,9 @@ async def test_it_says_how_requests_get_in(client):
     (subset,) = (await client.get(ENDPOINTS, GATEWAY)).subsets
     assert [one.ip for one in subset.addresses] == ["10.232.0.1"]
     assert [one.port for one in subset.ports] == [80]
+    slice_ = await client.get(ENDPOINT_SLICE, GATEWAY)
+    (route,) = routes_of(stored, [slice_])
+    assert (route.port, route.node_port, route.targets) == (80, 0, (Target("10.232.0.1", 80),))
 
 
 async def test_a_second_start_writes_nothing_and_one_with_other_ports_does(client):
@@ -57,6 +62,8 @@ async def test_a_second_start_writes_nothing_and_one_with_other_ports_does(clien
     assert again.spec.cluster_ip == first.spec.cluster_ip
     (subset,) = (await client.get(ENDPOINTS, GATEWAY)).subsets
     assert [one.ip for one in subset.addresses] == ["10.9.0.1"]
+    slice_ = await client.get(ENDPOINT_SLICE, GATEWAY)
+    assert slice_.endpoints[0].addresses == ("10.9.0.1",)
 
 
 def test_a_port_that_the_node_would_route_is_not_named():
