@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.apiserver.fieldcheck import FieldWalk, Findings, Step
+from knarr.apiserver.fieldcheck import FieldWalk, Findings, Large, Step
 from knarr.apiserver.jsontext import parse_json, parse_yaml
 from knarr.apiserver.protobuf.decode import decode_body
 from knarr.apiserver.protobuf.wire import WireField, WireTables
@@ -143,6 +143,10 @@ class BodyReader:
                 for path in findings.unsupported
             ]
             raise served.invalid(_name_of(document), causes)
+        for large in findings.large:
+            found = self._wire_field(large.steps, served)
+            if found is not None and found.type == "int32":
+                raise _does_not_fit(large, served)
         return pruned, _unknown_fields(findings, request, served)
 
     def _admit_custom(
@@ -162,6 +166,10 @@ class BodyReader:
         return admitted.document, _unknown_fields(findings, request, served)
 
     def _known_to_kubernetes(self, steps: Sequence[Step], served: Served) -> bool:
+        return self._wire_field(steps, served) is not None
+
+    def _wire_field(self, steps: Sequence[Step], served: Served) -> WireField | None:
+        """The field of Kubernetes' own messages to which steps lead, if it has one."""
         table = self._tables.get()
         kind = served.kind
         message = table.message_of(kind.group, kind.version, kind.kind) if kind.builtin else None
@@ -170,7 +178,7 @@ class BodyReader:
             message = message or _EMBEDDED.get(struct)
             found = table.field(message, name) if message else None
             message = found.type if found is not None and found.type in table else None
-        return found is not None
+        return found
 
 
 def _unknown_fields(findings: Findings, request: ApiRequest, served: Served) -> list[str]:
@@ -188,6 +196,15 @@ def _unknown_fields(findings: Findings, request: ApiRequest, served: Served) -> 
             f"strict decoding error: {', '.join(texts)}"
         )
     return texts if mode == "Warn" else []
+
+
+def _does_not_fit(large: Large, served: Served) -> BadRequest:
+    kind = served.kind
+    path = ".".join(name for _, name in large.steps)
+    return BadRequest(
+        f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: cannot '
+        f"unmarshal number {large.value} into Go struct field {large.steps[-1][0]}.{path} of type int32"
+    )
 
 
 def _wrong_kind(api_version: object, kind: object, served: Served) -> BadRequest:

@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,7 @@ class Leaf:
 
 
 Shape = StructShape | ListShape | MapShape | Leaf
+_INT32 = range(-(1 << 31), 1 << 31)
 SCALAR = Leaf(free=False)
 FREE = Leaf(free=True)
 
@@ -106,12 +107,20 @@ Step = tuple[str, str]
 """A struct's name and the JSON name of the field that was entered."""
 
 
+class Large(NamedTuple):
+    """A whole number beyond 32 bits, and the steps that lead to it."""
+
+    steps: tuple[Step, ...]
+    value: int
+
+
 @dataclass(slots=True)
 class Findings:
     """What a walk found; paths are dotted with indices, as in ``spec.containers[0].image``."""
 
     unknown: list[str] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
+    large: list[Large] = field(default_factory=list)
 
 
 class FieldWalk:
@@ -143,6 +152,8 @@ class FieldWalk:
                     if item is not None or (isinstance(shape.value, Leaf) and shape.value.free)
                 }
             case _:
+                if type(value) is int and value not in _INT32:
+                    self.findings.large.append(Large(tuple(self._steps), value))
                 return value
 
     def _prune_struct(

@@ -1,5 +1,6 @@
 """PATCH: from the stored document and a patch to the new document, then the way of an update."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -49,7 +50,10 @@ class Patcher:
             document = self.apply(
                 served, request, msgspec.json.decode(served.shown(entry.data)), patch
             )
-            body = self._bodies.convert(document, request, served)
+            try:
+                body = self._bodies.convert(document, request, served)
+            except BadRequest as error:
+                raise _does_not_fit(request, route.name, error) from None
             try:
                 return await self._writer.replace_subject(
                     route, request, entry, old, body.subject, body.warnings
@@ -169,6 +173,18 @@ def _object(patch: Any) -> dict[str, Any]:
     if not isinstance(patch, dict):
         raise BadRequest("the patch must be an object")
     return patch
+
+
+def _does_not_fit(request: ApiRequest, name: str, error: BadRequest) -> Invalid:
+    """A patch that leads to no object of the kind, in Kubernetes' words."""
+    reason = error.message.partition(" cannot be handled as a ")[2].partition(": ")[2]
+    patch = json.dumps(request.body.decode(errors="replace"), ensure_ascii=False)
+    text = f"Invalid value: {patch}: {reason or error.message}"
+    return Invalid(
+        f' "{name}" is invalid: patch: {text}',
+        name=name,
+        causes=[Cause(reason="FieldValueInvalid", message=text, field="patch")],
+    )
 
 
 def _names_version(patch: Any) -> bool:

@@ -272,7 +272,7 @@ async def test_aggregated_discovery(api):
     assert [item["metadata"]["name"] for item in core.json["items"]] == [""]
     groups = await api.get("/apis", accept=AGGREGATED)
     items = {item["metadata"]["name"]: item for item in groups.json["items"]}
-    (version,) = items["serving.knative.dev"]["versions"]
+    version = items["serving.knative.dev"]["versions"][0]
     resources = {row["resource"]: row for row in version["resources"]}
     assert resources["services"]["shortNames"] == ["kservice", "ksvc"]
     assert resources["services"]["scope"] == "Namespaced"

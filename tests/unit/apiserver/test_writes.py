@@ -450,3 +450,29 @@ async def test_a_refusal_waits_for_the_write_that_caused_it(api):
         second = group.create_task(create_again())
     assert first.result().status == 201
     assert second.result() == (409, True)
+
+
+async def test_numbers_beyond_32_bits_are_refused_where_kubernetes_has_no_more(api):
+    refused = await api.post(
+        DEPLOYMENTS,
+        deployment("d") | {"spec": {**deployment("d")["spec"], "replicas": 5_000_000_000}},
+    )
+    assert refused.status == 400
+    assert refused.json["message"].endswith(
+        "json: cannot unmarshal number 5000000000 into Go struct field DeploymentSpec.spec.replicas "
+        "of type int32"
+    )  # fmt: skip
+    large = pod("p")
+    large["spec"]["activeDeadlineSeconds"] = 5_000_000_000
+    answer = await api.post(PODS, large)
+    assert "unmarshal" not in str(answer.json)
+
+
+async def test_a_patch_that_leads_to_no_object_is_invalid(api):
+    await api.post(CONFIG_MAPS, config_map("a"))
+    refused = await api.patch(f"{CONFIG_MAPS}/a", {"data": {"a": {"x": 1}}})
+    assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+    assert refused.json["details"]["causes"][0]["field"] == "patch"
+    strict = await api.patch(f"{CONFIG_MAPS}/a", {"bogus": 1}, query={"fieldValidation": "Strict"})
+    assert strict.status == 422
+    assert 'strict decoding error: unknown field "bogus"' in strict.json["message"]
