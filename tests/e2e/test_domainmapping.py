@@ -11,6 +11,7 @@ from tests.harness import (
     REPOSITORY,
     Instance,
     Load,
+    manifest_list,
     require_root,
     service,
     start_instance,
@@ -53,12 +54,17 @@ def autocreate(instance: Instance, *, enabled: bool) -> None:
     )  # fmt: skip
 
 
-def apply(instance: Instance, to: str, namespace: str = "default") -> None:
+def apply(
+    instance: Instance,
+    to: str,
+    namespace: str = "default",
+    version: str = "serving.knative.dev/v1",
+) -> None:
     document = {
         "apiVersion": "serving.knative.dev/v1beta1",
         "kind": "DomainMapping",
         "metadata": {"name": DOMAIN, "namespace": namespace},
-        "spec": {"ref": {"kind": "Service", "name": to, "apiVersion": "serving.knative.dev/v1"}},
+        "spec": {"ref": {"kind": "Service", "name": to, "apiVersion": version}},
     }
     instance.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
@@ -146,3 +152,47 @@ def test_a_domain_from_its_first_request_to_its_next_holder(machine: Instance) -
     machine.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
     wait_mapped(machine)
     assert machine.request(DOMAIN)[1].startswith(b"one")
+
+
+def test_a_domain_for_a_deployment(machine: Instance) -> None:
+    autocreate(machine, enabled=True)
+    image = machine.get("ksvc", "one")["spec"]["template"]["spec"]["containers"][0]["image"]
+    labels = {"app": "plain"}
+    env = [{"name": "TARGET", "value": "plain"}, {"name": "PORT", "value": "8080"}]
+    container = {"name": "app", "image": image, "env": env, "ports": [{"containerPort": 8080}]}
+    container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "plain"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    plain = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "plain"},
+        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+    documents = [json.dumps(document) for document in (deployment, plain)]
+    machine.kubectl("apply", "-f", "-", stdin=manifest_list(documents))
+    apply(machine, "plain", version="v1")
+    wait_mapped(machine)
+    machine.kubectl("rollout", "status", "deployment/plain")
+    wait_for(lambda: machine.request(DOMAIN)[0] == 200, "an answer")
+    seen: set[bytes] = set()
+
+    def both() -> bool:
+        status, body, _ = machine.request(DOMAIN)
+        assert (status, body.split()[0]) == (200, b"plain")
+        seen.add(body)
+        return len(seen) == 2
+
+    wait_for(both, "both replicas answer")
+    machine.kubectl("scale", "deployment/plain", "--replicas=0")
+    wait_for(lambda: machine.request(DOMAIN)[0] == 503, "nobody answers")
+    machine.kubectl("delete", "service", "plain")
+    wait_for(lambda: machine.request(DOMAIN)[0] == 404, "nobody serves the domain")

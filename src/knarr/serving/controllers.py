@@ -56,6 +56,7 @@ from knarr.serving.handlers import (
     when_changed,
 )
 from knarr.serving.ingress import IngressReconciler
+from knarr.serving.ingress.backends import feed_backends, service_backends
 from knarr.serving.ingress.plan import hosts_of
 from knarr.serving.ingress.reconciler import BY_HOST, BY_REWRITE
 from knarr.serving.labeler import LabelerReconciler
@@ -289,10 +290,12 @@ class Serving:
     def _ingress(self, writer: Writer) -> Controller:
         env = self._environment
         informer = env.informers.informer(INGRESS)
+        backends = service_backends(env.informers, env.table, env.settings.cluster_domain)
         reconciler = IngressReconciler(
             writer=writer,
             ingresses=informer,
             table=env.table,
+            backends=backends,
             settings=env.settings,
             clock=env.clock,
         )
@@ -313,6 +316,7 @@ class Serving:
                     controller.enqueue(key)
 
         informer.add_handler(sharing)
+        feed_backends(env.informers, backends, controller.enqueue)
         return controller
 
     def _labeler(self, writer: Writer) -> Controller:

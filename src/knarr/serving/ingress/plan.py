@@ -97,13 +97,13 @@ class IngressPlan:
         self.refused("RevisionMissing", f"Splits refer to revisions that do not exist: {names}.")
 
     def hosts_absent(self, hosts: Iterable[str]) -> None:
-        """Paths lead to Services that no Route stands behind."""
+        """Paths lead to what is neither a Route's Service nor one with endpoints."""
         names = ", ".join(f'"{host}"' for host in hosts)
-        text = f"No Route serves {names}; a Service without a Route cannot be forwarded to."
+        text = f"No Route serves {names}, and no Service of this name has a port 80."
         self.refused("BackendNotServed", text)
 
     def hosts_divided(self, hosts: Iterable[str]) -> None:
-        """Only a share of a path leads to a Route."""
+        """Only a share of a path leads to a Service."""
         names = ", ".join(f'"{host}"' for host in hosts)
         text = f"A path that leads to {names} must have this as its only split."
         self.refused("NotSupported", text)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from knarr.dataplane import messages
+from knarr.dataplane.backends import ServiceBackends
 from knarr.dataplane.compile import compile_ingress, referenced_revisions
 from knarr.dataplane.following import Followed, follow
 from knarr.dataplane.table import RoutingTable
@@ -76,6 +77,7 @@ class IngressReconciler:
     writer: Writer
     ingresses: Informer[Ingress]
     table: RoutingTable
+    backends: ServiceBackends
     settings: ServingSettings
     clock: Clock
     waiting: Waiting = field(default_factory=Waiting)
@@ -100,9 +102,11 @@ class IngressReconciler:
         ours = ingress is not None and is_ours(ingress, self.settings.ingress_class)
         if ingress is None or ingress.deleting or not ours:
             self.table.remove_ingress(str(key))
+            self.backends.settle(str(key))
             return DONE
         plan = IngressPlan(ingress, self.clock.wall())
         self._install(ingress, plan)
+        self.backends.settle(str(key))
         return await self.writer.write_status(self.ingresses, ingress, plan.status())
 
     def _install(self, ingress: Ingress, plan: IngressPlan) -> None:
@@ -116,7 +120,7 @@ class IngressReconciler:
             plan.refused("NotSupported", text)
             return
         followed = self._follow(ingress)
-        if not self._is_followed(ingress, followed, plan):
+        if not self._is_followed(followed, plan):
             return
         entry = followed.entry
         missing = self._missing(entry)
@@ -143,20 +147,23 @@ class IngressReconciler:
     def _follow(self, ingress: Ingress) -> Followed:
         def rule_of(host: str) -> messages.Rule | None:
             owner = owner_of(host, self.settings.ingress_class, self._sharing)
-            if owner is None or owner.key == ingress.key:
+            if owner is None:
+                return self.backends.rule_of(host)
+            if owner.key == ingress.key:
                 return None
             rules = compile_ingress(owner).rules
             return next((rule for rule in rules if host in rule.hosts), None)
 
         return follow(compile_ingress(ingress), self.settings.cluster_domain, rule_of)
 
-    def _is_followed(self, ingress: Ingress, followed: Followed, plan: IngressPlan) -> bool:
+    def _is_followed(self, followed: Followed, plan: IngressPlan) -> bool:
         absent = [] if not followed.absent else self._missing(followed.entry)
         if absent:
             plan.hosts_absent(followed.absent)
-            if is_settled(ingress):
+            served = self.table.ingress(followed.entry.key)
+            if served is not None and served.hash == followed.entry.hash:
                 # It was there and is gone; before it came, what is served is better than nothing.
-                self.table.remove_ingress(str(ingress.key))
+                self.table.remove_ingress(served.key)
         if followed.divided:
             plan.hosts_divided(followed.divided)
         return not absent and not followed.divided

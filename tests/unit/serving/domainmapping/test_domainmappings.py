@@ -7,6 +7,7 @@ from knarr.meta.errors import NotFound
 from knarr.meta.objects import Key, ObjectMeta
 from knarr.resources.core.configmap import CONFIG_MAP
 from knarr.resources.core.namespace import NAMESPACE, Namespace
+from knarr.resources.core.pod import POD, Pod
 from knarr.resources.core.service import SERVICE as CORE_SERVICE
 from knarr.resources.core.service import Service as CoreService
 from knarr.resources.networking.clusterdomainclaim import (
@@ -247,6 +248,23 @@ def test_a_reference_is_waited_for_and_followed(story):
     story(tell)
 
 
+def test_what_goes_before_the_gateways_know_it_goes_too(story):
+    async def tell(world: World):
+        await autocreate(world)
+        await world.deploy()
+        await world.until_ready()
+        world.gateway.acknowledges = False
+        await world.client.create(DOMAIN_MAPPING, mapping())
+        await world.settle()
+        assert (await conditions(world))["IngressReady"][:2] == ("Unknown", "Uninitialized")
+        assert world.split(DOMAIN, DOMAIN) == {"hello-00001": 100}
+        await world.client.delete(SERVICE, Key(NS, "hello"), propagation="Foreground")
+        await world.settle(3)
+        assert world.split(DOMAIN, DOMAIN) == {}
+
+    story(tell)
+
+
 def test_what_is_served_stays_until_the_new_target_is_there(story):
     async def tell(world: World):
         await autocreate(world)
@@ -270,33 +288,72 @@ def test_what_is_served_stays_until_the_new_target_is_there(story):
     story(tell)
 
 
-def test_core_services_lead_to_their_routes_and_others_are_refused(story):
+def plain(port: int = 80) -> CoreService:
+    document = {
+        "metadata": {"name": "plain", "namespace": NS},
+        "spec": {"ports": [{"port": port, "targetPort": 8080}], "selector": {"app": "x"}},
+    }
+    return msgspec.convert(document, CoreService)
+
+
+def test_core_services_lead_to_their_routes(story):
     async def tell(world: World):
         await autocreate(world)
         await world.deploy()
         await world.until_ready()
-        plain = {
-            "metadata": {"name": "plain", "namespace": NS},
-            "spec": {"ports": [{"port": 80}], "selector": {"app": "x"}},
-        }
-        await world.client.create(CORE_SERVICE, msgspec.convert(plain, CoreService))
-        core = {"apiVersion": "v1"}
-        await world.client.create(DOMAIN_MAPPING, mapping(ref=core))
-        await world.client.create(DOMAIN_MAPPING, mapping("b.com", to="plain", ref=core))
+        await world.client.create(DOMAIN_MAPPING, mapping(ref={"apiVersion": "v1"}))
         await world.settle()
         assert (await conditions(world))["Ready"][0] == "True"
         assert world.split(DOMAIN, DOMAIN) == {"hello-00001": 100}
-        assert await world.condition(DOMAIN_MAPPING, "b.com", "ReferenceResolved") == (
-            "True",
-            "",
-            "",
-        )
-        assert await world.condition(DOMAIN_MAPPING, "b.com", "IngressReady") == (
+
+    story(tell)
+
+
+def test_other_core_services_lead_to_their_endpoints(story):
+    async def tell(world: World):
+        await autocreate(world)
+        await world.client.create(CORE_SERVICE, plain())
+        await world.client.create(DOMAIN_MAPPING, mapping(to="plain", ref={"apiVersion": "v1"}))
+        await world.settle()
+        assert (await conditions(world))["Ready"][0] == "True"
+        assert world.split(DOMAIN, DOMAIN) == {"service:plain": 100}
+        assert world.replicas("service:plain") == 0
+        pod = {
+            "metadata": {"name": "p", "namespace": NS, "labels": {"app": "x"}},
+            "spec": {"containers": [{"name": "c", "image": "app"}]},
+        }
+        await world.client.create(POD, msgspec.convert(pod, Pod))
+        await world.settle(2)
+        assert world.replicas("service:plain") == 1
+        await world.client.delete(POD, Key(NS, "p"))
+        await world.settle(2)
+        assert world.replicas("service:plain") == 0
+        await world.client.delete(CORE_SERVICE, Key(NS, "plain"))
+        await world.settle()
+        assert world.replicas("service:plain") == -1
+        assert (await conditions(world))["Ready"][:2] == ("False", "ResolveFailed")
+        assert world.faults() == 0
+
+    story(tell)
+
+
+def test_a_core_service_without_the_port_is_refused(story):
+    async def tell(world: World):
+        await autocreate(world)
+        await world.client.create(CORE_SERVICE, plain(81))
+        await world.client.create(DOMAIN_MAPPING, mapping(to="plain", ref={"apiVersion": "v1"}))
+        await world.settle()
+        assert (await conditions(world))["ReferenceResolved"] == ("True", "", "")
+        assert (await conditions(world))["IngressReady"] == (
             "False",
             "BackendNotServed",
-            'No Route serves "plain.default.svc.cluster.local"; a Service without a Route cannot be '
-            "forwarded to.",
+            'No Route serves "plain.default.svc.cluster.local", and no Service of this name has a '
+            "port 80.",
         )
+        ports = [{"port": 80, "targetPort": 8080}]
+        await world.client.patch(CORE_SERVICE, Key(NS, "plain"), {"spec": {"ports": ports}})
+        await world.settle()
+        assert (await conditions(world))["Ready"][0] == "True"
 
     story(tell)
 
