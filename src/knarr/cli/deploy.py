@@ -110,7 +110,7 @@ async def wait_ready(
         what = f"is not Ready after {timeout_s:.0f} s" if timed_out else "failed"
         raise CommandError(
             f"service {key} {what}: {last}",
-            f"knarr get ksvc {key.name} -o yaml; knarr logs {key.name}",
+            f"knarr explain {key.name} -n {key.namespace}",
             ExitCode.TIMEOUT if timed_out else ExitCode.NOT_READY,
         ) from None
 
