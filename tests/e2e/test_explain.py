@@ -33,7 +33,9 @@ def test_a_program_on_another_port_is_found(instance: Instance, probe_image: str
     told = wait_explained(instance, "xport", "WrongPort")
     assert "listens on port 9999" in told["root_cause"]
     assert told["fixes"][0]["command"] == "knarr service update xport --port 9999"
-    instance.knarr("delete", "ksvc", "xport")
+    done = instance.knarr(*told["fixes"][0]["command"].split()[1:])
+    assert "Service 'xport' updated to latest revision 'xport-00002' is available at URL:" in done
+    assert explained(instance, "xport")["verdict"] in ("ready", "idle")
 
 
 def test_a_missing_secret_is_named_and_making_it_helps(
