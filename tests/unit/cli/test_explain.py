@@ -405,6 +405,10 @@ FAULTS: dict[str, tuple[World, str, str, str, str]] = {
         make(pods=[pod(status={"startTime": None})], processes={"node": False}),
         "NodeAgentDown", "does not run", "process node is not ready", "knarr status",
     ),
+    "node agent down while the image is resolved": (
+        make(revision=(cond("ResourcesAvailable", "Unknown", "ResolvingDigests"),), processes={"node": False}),
+        "NodeAgentDown", "does not run", "process node is not ready", "knarr status",
+    ),
     "node silent": (
         make(pods=[pod(status={"startTime": None})], more={"nodes": [node(beat=LONG)]}),
         "NodeAgentDown", "agent of node node is silent", "600 s ago", "knarr status",

@@ -84,6 +84,12 @@ def _told(findings: list[Finding], chain: Callable[[Finding], Chain]) -> Explana
     )
 
 
+def _with_node(world: World, findings: list[Finding]) -> list[Finding]:
+    """What is only waited for waits for ever when the node agent does nothing."""
+    down = node_finding(world) if findings and all(one.waiting for one in findings) else None
+    return findings if down is None else [down, *findings]
+
+
 # --- a Service ------------------------------------------------------------------------------------------
 
 
@@ -120,7 +126,7 @@ def _service_findings(world: World, service: Document) -> list[Finding]:
     if found == [None, None]:
         found += [revision_finding(world, target) for target in targets if target]
         found += [gateway_finding(world), node_finding(world)]
-    findings = [one for one in found if one is not None]
+    findings = _with_node(world, [one for one in found if one is not None])
     return _with_old_revision(service, findings)
 
 
@@ -215,7 +221,7 @@ def _configuration(world: World) -> Explanation:
         below = revision_chain(world, latest, finding) if latest else ()
         return (link_of("Configuration", configuration, name), *below)
 
-    told = _told([found] if found else [], chain)
+    told = _told(_with_node(world, [found] if found else []), chain)
     return told or revision_is_well(world, latest, chain(None))
 
 
@@ -224,7 +230,8 @@ def _revision(world: World) -> Explanation:
     if world.find(REVISIONS, name) is None:
         return _absent("Revision", name, "knarr get revisions -A")
     found = revision_finding(world, name)
-    told = _told([found] if found else [], lambda one: revision_chain(world, name, one))
+    findings = _with_node(world, [found] if found else [])
+    told = _told(findings, lambda one: revision_chain(world, name, one))
     return told or revision_is_well(world, name, revision_chain(world, name, None))
 
 
