@@ -231,6 +231,38 @@ async fn response_start_and_idle_timeouts_fire_on_their_own() {
 }
 
 #[tokio::test]
+async fn a_body_that_began_ends_with_the_timeouts_text_where_it_may_be_added() {
+    let cases = [
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\nF\r\nrequest timeout\r\n0\r\n\r\n"),
+        ("Content-Length: 99", "hello"),
+        ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip", "5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked\r\nContent-Type: application/grpc+proto", "5\r\nhello\r\n"),
+    ];
+    for (headers, expected) in cases {
+        let body = if headers.starts_with('T') { "5\r\nhello\r\n" } else { "hello" };
+        let stalls = Backend::answering(move |_| async move {
+            format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n{body}").into_bytes()
+        })
+        .await;
+        for (idle, total) in [(100, 20_000), (0, 200)] {
+            let mut limited = revision(KEY, vec![replica("r1", stalls.address)]);
+            (limited.idle_timeout_ms, limited.timeout_ms) = (idle, total);
+            let mut bed = Bed::with(limited).await;
+            let mut client = ask(&bed, "/").await;
+            assert_eq!(client.head().await.unwrap().status, 200);
+            let rest = if expected.ends_with("0\r\n\r\n") {
+                client.take(expected.len()).await.unwrap()
+            } else {
+                client.rest().await
+            };
+            assert_eq!(rest, expected, "{headers}");
+            stats(&mut bed, |r| r.in_flight == 0 && r.requests == 0).await;
+            bed.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn picked_replicas_get_nothing_until_resumed() {
     let (idle, busy) = (Gate::new().await, Gate::new().await);
     let mut both = limited(1, &busy);

@@ -24,12 +24,16 @@ fn opening(path: &str) -> String {
 
 /// Switches, greets, then echoes.
 async fn echo() -> Backend {
-    Backend::raw(|mut stream| async move {
+    greeting(b"welcome").await
+}
+
+async fn greeting(words: &'static [u8]) -> Backend {
+    Backend::raw(move |mut stream| async move {
         let head = read_head(&mut stream).await.unwrap().to_lowercase();
         assert!(
             head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n")
         );
-        stream.write_all(&[SWITCH, b"welcome"].concat()).await.unwrap();
+        stream.write_all(&[SWITCH, words].concat()).await.unwrap();
         let mut buffer = [0; 1024];
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             stream.write_all(&buffer[..read]).await.unwrap();
@@ -147,6 +151,22 @@ async fn a_tunnel_holds_its_slot_and_is_drained_by_closing() {
     assert_eq!(client.rest().await, "", "closed by the revision's timeout");
     assert_eq!(bed.node.drained().await, (9, "r1".into()));
     bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_is_closed_when_its_first_byte_does_not_come_in_time() {
+    for (words, closed) in [(&b""[..], true), (b"welcome", false)] {
+        let backend = greeting(words).await;
+        let mut prompt = revision(KEY, vec![replica("r1", backend.address)]);
+        prompt.response_start_timeout_ms = 200;
+        let bed = Bed::with(prompt).await;
+        let mut client = Client::connect(bed.external).await;
+        client.send(opening("/")).await;
+        assert_eq!(client.answer().await.status, 101);
+        let rest = tokio::time::timeout(Duration::from_secs(1), client.rest()).await;
+        assert_eq!(rest.is_ok(), closed);
+        bed.stop().await;
+    }
 }
 
 #[tokio::test]

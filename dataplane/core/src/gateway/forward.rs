@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, TE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::client::Client;
 use super::error::Failure;
@@ -152,7 +152,12 @@ pub(super) fn begin(
     if let Some(cold) = &turn.cold {
         cold.put_on(&mut response, Instant::now());
     }
-    let limits = Limits { total: turn.deadline, idle: turn.policy.idle_timeout };
+    let limits = Limits {
+        total: turn.deadline,
+        idle: turn.policy.idle_timeout,
+        first: None,
+        explained: takes_text(response.headers()),
+    };
     *response.body_mut() = Reply::from_replica(carrier, turn.lease, record, limits);
     response
 }
@@ -350,6 +355,12 @@ pub(super) fn broke(gateway: &Arc<Gateway>, lease: &Lease, cause: &Cause) -> Fai
 pub(super) fn report(gateway: &Arc<Gateway>, lease: &Lease, reason: &str) {
     lease.revision().counters.faults.fetch_add(1, Ordering::Relaxed);
     gateway.outbox.fault(lease.revision().key(), &lease.replica().id, reason.to_owned());
+}
+
+/// A body that a text may be added to: neither encoded nor made of gRPC's messages.
+fn takes_text(headers: &HeaderMap) -> bool {
+    let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
+    !headers.contains_key(CONTENT_ENCODING) && !headers.get(CONTENT_TYPE).is_some_and(grpc)
 }
 
 /// A request that does the same twice as once, and has no body that is used up.

@@ -84,10 +84,19 @@ impl std::error::Error for Cut {}
 pub(super) struct Limits {
     pub(super) total: Option<Instant>,
     pub(super) idle: Option<Duration>,
+    /// Of a tunnel: when the replica must have sent something.
+    pub(super) first: Option<Instant>,
+    /// When one passes, the body ends with a text that says so, as Knative's does, unless its length
+    /// was announced.
+    pub(super) explained: bool,
 }
 
-/// The rest of a response, from the replica. When a limit passes, the response is cut: the client
-/// sees an incomplete message, which cannot be taken for a complete one.
+/// What a body ends with when a limit passed.
+const LATE: &[u8] = b"request timeout";
+
+/// The rest of a response, from the replica. When a limit passes and the limits are not explained,
+/// the response is cut: the client sees an incomplete message, which cannot be taken for a complete
+/// one.
 pub struct Stream {
     carrier: Carrier,
     lease: Option<Lease>,
@@ -237,6 +246,10 @@ impl Stream {
             }
             Poll::Ready(Some(Err(cut))) => self.cut(cut),
             Poll::Pending => match self.poll_limits(context) {
+                Poll::Ready(_) if self.limits.explained && self.carrier.left().is_none() => {
+                    let _: Poll<_> = self.cut(Cut::Timeout);
+                    Poll::Ready(Some(Ok(self.passed(Frame::data(Bytes::from_static(LATE))))))
+                }
                 Poll::Ready(cut) => self.cut(cut),
                 Poll::Pending => Poll::Pending,
             },

@@ -81,10 +81,11 @@ async fn relay(
 async fn passed(limits: Limits, mut activity: watch::Receiver<u64>) {
     loop {
         let idle = limits.idle.map(|idle| Instant::now() + idle);
-        let Some(at) = limits.total.into_iter().chain(idle).min() else {
+        let first = limits.first.filter(|_| *activity.borrow_and_update() == 0);
+        let Some(at) = limits.total.into_iter().chain(idle).chain(first).min() else {
             return std::future::pending().await;
         };
-        if limits.idle.is_none() {
+        if idle.is_none() && first.is_none() {
             return tokio::time::sleep_until(at.into()).await;
         }
         match tokio::time::timeout_at(at.into(), activity.changed()).await {

@@ -59,6 +59,8 @@ async fn ask(
     (mut head, client): (RequestHead, Arc<Client>),
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Result<Response<Reply>, (Record, Failure)> {
+    // The answer's head opens the tunnel; what the limit waits for comes through it.
+    let first = turn.policy.response_start_timeout.map(|limit| Instant::now() + limit);
     let exchange = connection.exchange(&mut head, RequestBody::Empty, |_| {});
     let result = client.alarm.limit(turn.head_deadline(), exchange).await;
     let answer = match result {
@@ -82,7 +84,8 @@ async fn ask(
         cold.put_on(&mut response, Instant::now());
     }
     name_websocket(response.headers_mut());
-    let limits = Limits { total: turn.deadline, idle: turn.policy.idle_timeout };
+    let limits =
+        Limits { total: turn.deadline, idle: turn.policy.idle_timeout, first, ..Limits::default() };
     let replica = connection.into_stream();
     let ends = Tunnel { replica, lease: turn.lease, record, limits };
     tokio::spawn(tunnel(Arc::clone(gateway), upgrade, ends));
