@@ -376,13 +376,36 @@ async def _streamed(
 ) -> web.StreamResponse:
     answer = web.StreamResponse(status=200, headers=_first(headers))
     await answer.prepare(http)
+    begun = False
     while (chunks := await stream.next_chunks()) is not None:
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         try:
+            # An event goes to many watchers: it costs each of them one record, and no timer unless the
+            # client is slow. The first chunk takes the headers along, so it goes the long way.
+            if begun and answer.chunked and _written_at_once(http, data):
+                continue
+            begun = True
             async with asyncio.timeout(_WRITE_TIMEOUT_S):
-                await answer.write(b"".join(chunks))
+                await answer.write(data)
         except (TimeoutError, ConnectionError):
             if http.transport is not None:
                 http.transport.abort()
             return answer
     await answer.write_eof()
     return answer
+
+
+def _written_at_once(http: BaseRequest, data: bytes) -> bool:
+    """Hand a chunk to a connection that takes it without waiting; False when it does not.
+
+    Raises:
+        ConnectionResetError: the client is gone.
+    """
+    transport = http.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    if http.protocol.writing_paused:
+        return False
+    if data:
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    return True
