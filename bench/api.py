@@ -233,7 +233,6 @@ async def measure(server: Server, arguments: argparse.Namespace) -> Figures:
     say = found.values
     await asyncio.sleep(2)
     say["memory at rest, MiB"] = rss_mib(server.pids)
-    connection = await Connection(server).open()
     await create(server, [f"warm-{index}" for index in range(50)], 8)
     names = [f"s-{index:05}" for index in range(2_000 - 50)]
     started = time.perf_counter()
@@ -241,15 +240,18 @@ async def measure(server: Server, arguments: argparse.Namespace) -> Figures:
     say["creates per second, 8 connections"] = len(times) / (time.perf_counter() - started)
     say["create p50, ms"] = 1e3 * percentile(times, 0.5)
     say["create p99, ms"] = 1e3 * percentile(times, 0.99)
+    connection = await Connection(server).open()
     gets = await repeat(lambda: connection.call("GET", f"{SERVICES}/s-00007"), 500)
     say["sequential gets per second"] = len(gets) / sum(gets)
     lists = await repeat(lambda: connection.call("GET", SERVICES), 5)
     say["list of 2,000, ms"] = 1e3 * statistics.median(lists)
+    connection.close()
     delays = await watch_latency(server, 100, 50)
     say["watch latency p50, 100 watchers, ms"] = 1e3 * percentile(delays, 0.5)
     say["watch latency p99, 100 watchers, ms"] = 1e3 * percentile(delays, 0.99)
     more = [f"t-{index:05}" for index in range(arguments.objects - 2_050)]
     await create(server, more, 8)
+    connection = await Connection(server).open()
     lists = await repeat(lambda: connection.call("GET", SERVICES), 3)
     say[f"list of {arguments.objects:,}, ms"] = 1e3 * statistics.median(lists)
     connection.close()
@@ -280,13 +282,18 @@ async def knarr(directory: Path):  # type: ignore[no-untyped-def]
 
 @contextmanager
 def _reference(directory: Path):  # type: ignore[no-untyped-def]
-    from tests.reference.cluster import start_cluster
+    from tests.reference.cluster import reference_programs, start_cluster
 
-    with start_cluster(directory) as cluster:
-        tls = ssl.create_default_context(cafile=str(cluster.ca))
-        yield Server(
-            "kube-apiserver and etcd", "127.0.0.1", cluster.port, cluster.token, tls, cluster.pids
-        )
+    programs = reference_programs()
+    if programs is None:
+        raise SystemExit("kube-apiserver and etcd are not here: make reference")
+    cluster = start_cluster(directory, programs)
+    try:
+        port = int(cluster.url.rpartition(":")[2])
+        pids = [process.pid for process in cluster.processes]
+        yield Server("kube-apiserver and etcd", "127.0.0.1", port, cluster.token, cluster.tls, pids)
+    finally:
+        cluster.stop()
 
 
 async def prepare_reference(server: Server) -> None:
