@@ -119,11 +119,14 @@ def test_lightkube_apply(light, cluster, namespace, stack):
     assert taken.data == {"x": "2"}
     web = light.apply(deployment("web", replicas=2))
     assert web.spec.template.spec.containers[0].terminationMessagePath == "/dev/termination-log"
-    assert light.apply(deployment("web", replicas=2)).metadata.generation == web.metadata.generation
-    assert (
-        light.apply(deployment("web", replicas=0)).metadata.generation
-        == web.metadata.generation + 1
+    # The controller's annotation counts as a change of a Deployment, as in Kubernetes.
+    note = "deployment.kubernetes.io/revision"
+    wait_for(
+        lambda: note in (light.get(Deployment, "web").metadata.annotations or {}), "a revision"
     )
+    settled = light.get(Deployment, "web").metadata.generation
+    assert light.apply(deployment("web", replicas=2)).metadata.generation == settled
+    assert light.apply(deployment("web", replicas=0)).metadata.generation == settled + 1
 
 
 def test_lightkube_waits_scales_and_watches(light):
