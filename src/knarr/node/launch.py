@@ -223,6 +223,8 @@ class Launcher:
         """
         fifo = self.runtime.exec_fifo(run.container_id)
         self._log(sandbox, run, "begin", "start")
+        # First: what a program says is lost when it ends before anybody has opened the other side.
+        run.pump.start(run.paths, run.terminal)
         try:
             descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -236,7 +238,6 @@ class Launcher:
         fifo.unlink(missing_ok=True)
         run.started_at = format_micro_timestamp(self.clock.wall())
         self._log(sandbox, run, "done", "start", at=run.started_at)
-        run.pump.start(run.paths, run.terminal)
 
     # --- ending -----------------------------------------------------------------------------------
 
