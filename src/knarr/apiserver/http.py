@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_request import BaseRequest
 
 from knarr.apiserver.auth import (
@@ -375,6 +375,8 @@ async def _streamed(
     http: BaseRequest, stream: Stream, headers: list[tuple[str, str]]
 ) -> web.StreamResponse:
     answer = web.StreamResponse(status=200, headers=_first(headers))
+    if http.version >= HttpVersion11:
+        answer.enable_chunked_encoding()
     await answer.prepare(http)
     begun = False
     while (chunks := await stream.next_chunks()) is not None:
