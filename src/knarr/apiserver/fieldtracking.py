@@ -1,6 +1,6 @@
 """``metadata.managedFields`` on every write, and server-side apply: objects in, objects out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from knarr.apiserver.fieldmanagement import (
@@ -18,15 +18,14 @@ from knarr.apiserver.fieldmanagement import (
     track_update,
 )
 from knarr.apiserver.objectmeta import with_metadata
+from knarr.apiserver.openapi import Schema
 from knarr.apiserver.protobuf.wire import WireTables
 from knarr.apiserver.request import ApiRequest
 from knarr.apiserver.routing import Route
 from knarr.apiserver.served import Served
 from knarr.kits.clock import Clock
 from knarr.meta.errors import Cause, Invalid
-from knarr.resources.kind import Kind
 
-Schema = Callable[[Kind[Any]], Mapping[str, Any]]
 SCALE_VERSION = "autoscaling/v1"
 _REPLICAS = {"type": "object", "properties": {"replicas": {"type": "integer"}}}
 _SCALE = custom_resource_schema(

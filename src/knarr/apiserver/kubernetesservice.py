@@ -77,14 +77,18 @@ class KubernetesService:
             try:
                 while True:
                     if self._store.get(collection, KUBERNETES) is None:
-                        await ensure_kubernetes_service(self._client, self._endpoint)
+                        await self._make_again()
                     if await watcher.next_batch(_CHECK_EVERY_S) is None:
                         break
-            except StatusError as error:
-                _log.warning("the Service kubernetes cannot be made again: %s", error)
-                return
             finally:
                 self._store.unwatch(collection, watcher)
+
+    async def _make_again(self) -> None:
+        """A refusal is tried again at the next change, or after ten minutes."""
+        try:
+            await ensure_kubernetes_service(self._client, self._endpoint)
+        except StatusError as error:
+            _log.warning("the Service kubernetes cannot be made again yet: %s", error)
 
 
 async def ensure_kubernetes_service(client: Client, endpoint: tuple[str, int] | None) -> None:
